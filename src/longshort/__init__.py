@@ -1,0 +1,1 @@
+"""Long Short-Term Memory forecasting for going long and short."""

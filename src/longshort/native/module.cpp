@@ -1,0 +1,13 @@
+// The Python module: each part of the core binds itself.
+#include <nanobind/nanobind.h>
+
+namespace nb = nanobind;
+
+void bind_features(nb::module_& m);  // features.cpp
+void bind_lstm(nb::module_& m);      // lstm.cpp
+
+NB_MODULE(LONGSHORT_CORE, m) {
+    m.attr("isa") = LONGSHORT_ISA;
+    bind_features(m);
+    bind_lstm(m);
+}
