@@ -55,9 +55,10 @@ def _load() -> ModuleType:
             "Unset it or choose one of those."
         )
     if not runnable:
+        built = ", ".join(built_levels()) or "no level at all"
         raise SetupError(
-            f"The compiled core of longshort cannot run here: it was built for {', '.join(built_levels()) or 'nothing'}, "
-            "and this processor has none of these. Build it on this machine: pip install --no-binary longshort longshort."
+            f"The compiled core of longshort was built for {built}, and this processor can run none of these. "
+            "Build it on this machine: pip install --no-binary longshort longshort."
         )
     return importlib.import_module(f"{__name__}._core_{wanted or runnable[0]}")
 

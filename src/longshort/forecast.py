@@ -1,0 +1,256 @@
+"""What a model says, and what a model is.
+
+`Forecast` is the value that flows from every forecaster to verdicts, policies and reports. `Forecaster` is the protocol
+whoever forecasts implements; `Fitting` is a fit taken apart into steps, so that many fits can share the machine as one
+fleet. Both are small on purpose: a new kind of model is a class with `fit` and `predict`.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from .errors import InputError, UnknownName, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .bars import Bars
+
+TARGET_KINDS = ("close", "return", "log_return", "direction", "volatility")
+
+
+@dataclass(frozen=True)
+class TargetInfo:
+    """What a number in a forecast means.
+
+    Parameters
+    ----------
+    kind : {"close", "return", "log_return", "direction", "volatility"}
+        The quantity. Prices are forward-adjusted, returns and volatilities are fractions of one bar's horizon.
+    horizon : int
+        Bars from the decision to the moment the outcome is known.
+    entry : {"close", "next_open"}, default="close"
+        The price a return starts from.
+
+    Examples
+    --------
+    >>> print(TargetInfo("log_return", 1))
+    log return over the next bar
+    >>> print(TargetInfo("volatility", 5))
+    volatility over the next 5 bars
+    """
+
+    kind: str
+    horizon: int = 1
+    entry: str = "close"
+
+    def __post_init__(self):
+        if self.kind not in TARGET_KINDS:
+            raise UnknownName(f"A target's kind was {self.kind!r}. {did_you_mean(self.kind, TARGET_KINDS)}")
+        if self.horizon < 1:
+            raise InputError(f"A target's horizon must be at least 1 bar, was {self.horizon}.")
+
+    def __str__(self) -> str:
+        span = "the next bar" if self.horizon == 1 else f"the next {self.horizon} bars"
+        if self.kind == "close":
+            return "next close" if self.horizon == 1 else f"close {self.horizon} bars ahead"
+        entry = "" if self.entry == "close" else ", entered at the next open"
+        return f"{self.kind.replace('_', ' ')} over {span}{entry}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the three facts as a JSON-able mapping."""
+        return {"kind": self.kind, "horizon": self.horizon, "entry": self.entry}
+
+
+def _frozen(name: str, array, shape: tuple[int, ...]) -> np.ndarray:
+    array = np.array(array, dtype=np.float64, order="C")
+    if array.shape != shape:
+        raise InputError(f"Forecast.{name} must have shape {shape}, was {array.shape}.")
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """Forecasts made at `time` for `for_time`, one row a decision, one column a symbol.
+
+    Parameters
+    ----------
+    time : int64 array (n_rows,)
+        UTC nanoseconds at which each row was made: it used nothing known later.
+    symbols : tuple of str
+        Column names.
+    mean : float array (n_rows, n_symbols)
+        The point forecast, NaN where the model had no full window.
+    std : float array (n_rows, n_symbols), optional
+        Predicted standard deviation.
+    quantiles : mapping of float to array (n_rows, n_symbols), optional
+        For example ``{0.05: ..., 0.95: ...}``.
+    covariance : float array (n_rows, n_symbols, n_symbols), optional
+        Predicted covariance between the symbols.
+    target : TargetInfo, optional
+        What the numbers mean. A policy that wants returns refuses prices.
+    for_time : int64 array (n_rows,), optional
+        UTC nanoseconds at which each outcome is known.
+    digest : str, optional
+        SHA-256 over times, symbols and values; computed when not given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> f = Forecast(np.array([0, 1]), ("AAPL",), np.array([[0.1], [0.2]]), target=TargetInfo("return"))
+    >>> f.mean[1, 0], f.symbols, len(f)
+    (np.float64(0.2), ('AAPL',), 2)
+    """
+
+    time: np.ndarray
+    symbols: tuple[str, ...]
+    mean: np.ndarray
+    std: np.ndarray | None = None
+    quantiles: Mapping[float, np.ndarray] | None = None
+    covariance: np.ndarray | None = None
+    target: TargetInfo | None = None
+    for_time: np.ndarray | None = None
+    digest: str = field(default="")
+
+    def __post_init__(self):
+        put = object.__setattr__
+        time = np.array(self.time, dtype=np.int64)
+        time.setflags(write=False)
+        put(self, "time", time)
+        put(self, "symbols", tuple(self.symbols))
+        n, s = len(time), len(self.symbols)
+        put(self, "mean", _frozen("mean", self.mean, (n, s)))
+        if self.std is not None:
+            put(self, "std", _frozen("std", self.std, (n, s)))
+        if self.quantiles is not None:
+            levels = sorted(self.quantiles)
+            if any(not 0 < level < 1 for level in levels):
+                raise InputError(f"Quantile levels must lie strictly between 0 and 1, were {levels}.")
+            put(self, "quantiles", {q: _frozen(f"quantiles[{q}]", self.quantiles[q], (n, s)) for q in levels})
+        if self.covariance is not None:
+            put(self, "covariance", _frozen("covariance", self.covariance, (n, s, s)))
+        if self.for_time is not None:
+            for_time = np.array(self.for_time, dtype=np.int64)
+            if for_time.shape != (n,):
+                raise InputError(f"Forecast.for_time must have shape {(n,)}, was {for_time.shape}.")
+            for_time.setflags(write=False)
+            put(self, "for_time", for_time)
+        if not self.digest:
+            put(self, "digest", self._hash())
+
+    def _hash(self) -> str:
+        sha = hashlib.sha256()
+        sha.update(repr((self.symbols, self.target and self.target.to_dict(), tuple(self.quantiles or ()))).encode())
+        parts = [self.time, self.mean, self.std, self.covariance, self.for_time, *(self.quantiles or {}).values()]
+        for part in parts:
+            sha.update(b"-" if part is None else part.tobytes())
+        return sha.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def since(self, time: int) -> "Forecast":
+        """Return the rows made at `time` (UTC nanoseconds) or later."""
+        return self._rows(slice(int(np.searchsorted(self.time, time, side="left")), None))
+
+    def _rows(self, rows: slice) -> "Forecast":
+        def cut(array):
+            return None if array is None else array[rows]
+
+        return replace(
+            self,
+            time=self.time[rows],
+            mean=self.mean[rows],
+            std=cut(self.std),
+            quantiles=None if self.quantiles is None else {q: v[rows] for q, v in self.quantiles.items()},
+            covariance=cut(self.covariance),
+            for_time=cut(self.for_time),
+            digest="",
+        )
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the point forecasts, indexed by the moment they are for (or were made, when that is all we know).
+
+        Quantiles, when there are any, become further columns: ``(symbol, "q05")``.
+        """
+        import pandas as pd
+
+        known = self.for_time is not None
+        stamps = pd.to_datetime(self.for_time if known else self.time, utc=True)
+        stamps.name = "for_time" if known else "time"
+        if self.quantiles is None:
+            return pd.DataFrame(self.mean, index=stamps, columns=list(self.symbols))
+        columns = {(s, "mean"): self.mean[:, j] for j, s in enumerate(self.symbols)}
+        for level, values in self.quantiles.items():
+            columns |= {(s, f"q{round(100 * level):02d}"): values[:, j] for j, s in enumerate(self.symbols)}
+        return pd.DataFrame(columns, index=stamps).sort_index(axis=1)
+
+    def __repr__(self) -> str:
+        if not len(self):
+            return f"Forecast(no rows, {len(self.symbols)} symbols)"
+        first, last = self.time[[0, -1]].astype("datetime64[ns]").astype("datetime64[D]")
+        parts = [n for n in ("std", "quantiles", "covariance") if getattr(self, n) is not None]
+        return (
+            f"Forecast({self.target or 'unknown target'}; {len(self)} rows made {first} .. {last}; "
+            f"{', '.join(self.symbols[:4])}{', ...' if len(self.symbols) > 4 else ''}"
+            f"{'; with ' + ', '.join(parts) if parts else ''})"
+        )
+
+
+@runtime_checkable
+class Forecaster(Protocol):
+    """Anything that learns from bars and forecasts at bars.
+
+    `fit(bars, start)` sees nothing but `bars`; rows before `start` only warm features up. `predict(bars, start)` makes
+    one row for every bar from `start` on, and row t equals the last row of `predict(bars.until(t))`. `target` says
+    what is predicted. `to_dict()` describes the configuration, for digests and reports.
+    """
+
+    target: Any
+
+    def fit(self, bars: "Bars", start: Any = None) -> "Forecaster":
+        """Learn from `bars` and return self."""
+        ...
+
+    def predict(self, bars: "Bars", start: Any = None) -> Forecast:
+        """Forecast at every bar from `start` on."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as a JSON-able mapping."""
+        ...
+
+
+@runtime_checkable
+class Fitting(Protocol):
+    """A fit that advances step by step, so that many can run as one fleet.
+
+    `step()` does one unit of work (an epoch) without holding the interpreter and returns True when nothing is left;
+    `result` is then the fitted forecaster.
+    """
+
+    def step(self) -> bool:
+        """Advance by one unit; return True when the fit is done."""
+        ...
+
+    @property
+    def result(self) -> Forecaster:
+        """The fitted forecaster, once `step` has returned True."""
+        ...
+
+
+@runtime_checkable
+class FitsInSteps(Protocol):
+    """A forecaster whose fit can join a fleet, with one copy per seed."""
+
+    def fitting(self, bars: "Bars", start: Any = None) -> Fitting:
+        """Prepare a fit on `bars` without running it; self is left untouched."""
+        ...
+
+    def with_seed(self, seed: int) -> "Forecaster":
+        """Return an unfitted copy that draws its random numbers from `seed`."""
+        ...
