@@ -1,0 +1,258 @@
+"""The chain of records: nothing can be edited, deleted, moved or cut without `verify` noticing."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from longshort import ledger as ledger_module
+from longshort.errors import InputError, LedgerError
+from longshort.ledger import GENESIS, Ledger, digest_of, project
+
+N = 6
+
+
+@pytest.fixture
+def folder(tmp_path):
+    ledger = Ledger(tmp_path)
+    for i in range(N):
+        ledger.record("trial", trial=f"configuration {i}", ic=0.01 * i, symbols=["AAPL", "MSFT"])
+    return tmp_path
+
+
+def lines(folder):
+    return (folder / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def write(folder, new):
+    (folder / "ledger.jsonl").write_bytes(b"".join(new))
+
+
+def test_records_come_back_as_written(folder):
+    records = Ledger(folder).records()
+    assert [r.facts["trial"] for r in records] == [f"configuration {i}" for i in range(N)]
+    assert records[0].previous == GENESIS
+    assert all(b.previous == a.digest for a, b in zip(records, records[1:], strict=False))
+    assert Ledger(folder).verify() == N
+    assert Ledger(folder).trials() == N
+
+
+def test_digest_is_the_sha256_of_the_documented_text(folder):
+    import hashlib
+
+    found = json.loads(lines(folder)[3])
+    body = {k: v for k, v in found.items() if k != "digest"}
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    assert found["digest"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("i", range(N))
+def test_any_edited_record_is_noticed(folder, i):
+    original = lines(folder)
+    record = json.loads(original[i])
+    for change in ({"ic": 0.5}, {"trial": "another"}):
+        forged = record | {"facts": record["facts"] | change}
+        write(folder, [*original[:i], ledger_module.canonical(forged).encode() + b"\n", *original[i + 1 :]])
+        with pytest.raises(LedgerError, match=f"line {i + 1} was edited"):
+            Ledger(folder).verify()
+
+
+@pytest.mark.parametrize("i", range(N))
+def test_an_edited_and_resealed_record_is_noticed(folder, i):
+    original = lines(folder)
+    record = json.loads(original[i])
+    forged = {k: v for k, v in record.items() if k != "digest"} | {"kind": "note"}
+    forged["digest"] = digest_of(forged)
+    write(folder, [*original[:i], ledger_module.canonical(forged).encode() + b"\n", *original[i + 1 :]])
+    with pytest.raises(LedgerError, match="the chain breaks" if i < N - 1 else "was rewritten"):
+        Ledger(folder).verify()
+
+
+@pytest.mark.parametrize("i", range(N))
+def test_any_deleted_record_is_noticed(folder, i):
+    original = lines(folder)
+    write(folder, original[:i] + original[i + 1 :])
+    with pytest.raises(LedgerError, match="the chain breaks" if i < N - 1 else "was cut: 6 records .* 5 are left"):
+        Ledger(folder).verify()
+
+
+@pytest.mark.parametrize("i", range(N))
+def test_any_cut_tail_is_noticed(folder, i):
+    write(folder, lines(folder)[:i])
+    with pytest.raises(LedgerError, match="was cut"):
+        Ledger(folder).verify()
+
+
+@pytest.mark.parametrize("i", range(N - 1))
+def test_any_swap_is_noticed(folder, i):
+    original = lines(folder)
+    original[i], original[i + 1] = original[i + 1], original[i]
+    write(folder, original)
+    with pytest.raises(LedgerError, match="the chain breaks"):
+        Ledger(folder).verify()
+
+
+@pytest.mark.parametrize("i", range(N))
+def test_any_repeated_record_is_noticed(folder, i):
+    original = lines(folder)
+    write(folder, [*original[: i + 1], original[i], *original[i + 1 :]])
+    with pytest.raises(LedgerError):
+        Ledger(folder).verify()
+
+
+def test_every_flipped_byte_is_noticed(folder):
+    data = (folder / "ledger.jsonl").read_bytes()
+    for at in range(0, len(data), 7):
+        (folder / "ledger.jsonl").write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(LedgerError):
+            Ledger(folder).verify()
+
+
+def test_a_broken_chain_takes_no_more_records(folder):
+    write(folder, lines(folder)[1:])
+    before = (folder / "ledger.jsonl").read_bytes()
+    with pytest.raises(LedgerError):
+        Ledger(folder).record("note", text="late")
+    assert (folder / "ledger.jsonl").read_bytes() == before
+
+
+def test_a_missing_or_damaged_head_is_noticed(folder):
+    (folder / "ledger.head").write_text("{")
+    with pytest.raises(LedgerError, match="ledger.head is damaged"):
+        Ledger(folder).verify()
+    (folder / "ledger.head").unlink()
+    with pytest.raises(LedgerError, match="ledger.head beside it is missing"):
+        Ledger(folder).verify()
+
+
+def test_a_line_torn_by_a_crash_is_dropped_at_every_byte(folder):
+    full = (folder / "ledger.jsonl").read_bytes()
+    extra = lines(folder)[-1].replace(b'"index":5', b'"index":6')
+    for kept in range(1, len(extra), 11):
+        (folder / "ledger.jsonl").write_bytes(full + extra[:kept])
+        assert Ledger(folder).verify() == N
+    appended = Ledger(folder).record("note", text="after the crash")
+    assert appended.index == N
+    assert Ledger(folder).verify() == N + 1
+
+
+def test_a_crash_between_the_line_and_the_head_loses_nothing(folder, tmp_path):
+    head = (folder / "ledger.head").read_bytes()
+    Ledger(folder).record("trial", trial="the last one")
+    (folder / "ledger.head").write_bytes(head)
+    assert Ledger(folder).verify() == N + 1
+    Ledger(folder).record("note", text="go on")
+    assert Ledger(folder).verify() == N + 2
+
+
+def test_a_crash_right_after_the_first_line_loses_nothing(tmp_path):
+    Ledger(tmp_path).record("trial", trial="first")
+    (tmp_path / "ledger.head").unlink()
+    assert Ledger(tmp_path).trials() == 1
+    Ledger(tmp_path).record("trial", trial="second")
+    assert Ledger(tmp_path).trials() == 2
+
+
+SCRIPT = """
+import sys
+from longshort.ledger import Ledger
+ledger, name = Ledger(sys.argv[1]), sys.argv[2]
+for i in range(int(sys.argv[3])):
+    ledger.record("trial", trial=f"{name}-{i}")
+    print(i, flush=True)
+"""
+
+
+def _start(folder: Path, name: str, n: int) -> subprocess.Popen:
+    src = str(Path(ledger_module.__file__).parents[1])
+    env = os.environ | {"PYTHONPATH": src + os.pathsep + os.environ.get("PYTHONPATH", "")}
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(folder), name, str(n)], stdout=subprocess.PIPE, text=True, env=env
+    )
+
+
+def test_two_processes_append_to_one_chain(tmp_path):
+    writers = [_start(tmp_path, name, 25) for name in ("a", "b")]
+    for w in writers:
+        w.communicate(timeout=60)
+        assert w.returncode == 0
+    assert Ledger(tmp_path).verify() == 50
+    assert Ledger(tmp_path).trials() == 50
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_killed_writer_loses_nothing_it_was_promised(tmp_path):
+    for confirmed_before_kill in (1, 4, 9):
+        folder = tmp_path / str(confirmed_before_kill)
+        with _start(folder, "victim", 10_000) as writer:
+            assert writer.stdout is not None
+            confirmed = [writer.stdout.readline() for _ in range(confirmed_before_kill)]
+            os.kill(writer.pid, signal.SIGKILL)
+            confirmed += writer.stdout.readlines()
+        promised = len([c for c in confirmed if c.endswith("\n")])
+        assert Ledger(folder).verify() >= promised
+        assert Ledger(folder).record("note", text="next").index >= promised
+        assert Ledger(folder).verify() > promised
+
+
+def test_a_repeated_trial_counts_once(tmp_path):
+    for ledger in (Ledger(), Ledger(tmp_path)):
+        assert ledger.record_trial("a", symbol="AAPL") == 1
+        assert ledger.record_trial("b") == 2
+        assert ledger.record_trial("a") == 2
+        ledger.record("note", text="not a trial")
+        assert ledger.trials() == 2
+
+
+def test_project_nests_and_returns_to_the_ledger_before(tmp_path):
+    outside = ledger_module.current()
+    with project(tmp_path / "one"):
+        ledger_module.record("trial", trial="x")
+        with project(tmp_path / "two"):
+            assert ledger_module.trials() == 0
+        assert ledger_module.trials() == 1
+        assert ledger_module.verify() == 1
+        assert "run folder" in ledger_module.current().where
+    assert ledger_module.current() is outside
+
+
+def test_a_moved_run_folder_keeps_its_chain(folder, tmp_path):
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name in ("ledger.jsonl", "ledger.head"):
+        shutil.copy(folder / name, moved)
+    assert Ledger(moved).trials() == N
+
+
+def test_facts_that_json_cannot_hold_are_refused_and_leave_no_trace(tmp_path):
+    ledger = Ledger(tmp_path / "new")
+    for bad in (float("nan"), float("inf"), object(), {1, 2}):
+        with pytest.raises(InputError, match="A record holds text, finite numbers"):
+            ledger.record("note", value=bad)
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(InputError, match="trial=..."):
+        ledger.record("trial", symbol="AAPL")
+    with pytest.raises(InputError, match="was ''"):
+        ledger.record("")
+
+
+def test_changing_the_facts_object_later_does_not_change_the_record():
+    ledger, facts = Ledger(), {"symbols": ["AAPL"]}
+    ledger.record("note", **facts)
+    facts["symbols"].append("MSFT")
+    assert ledger.records()[0].facts == {"symbols": ["AAPL"]}
+    assert ledger.verify() == 1
+
+
+def test_a_tampered_memory_chain_is_noticed():
+    ledger = Ledger()
+    ledger.record("note", value=1)
+    ledger.record("note", value=2)
+    ledger.records()[0].facts["value"] = 3
+    with pytest.raises(LedgerError, match="line 1 was edited"):
+        ledger.verify()

@@ -1,0 +1,141 @@
+"""Known answers of the measures; each oracle says where its number comes from."""
+
+import math
+
+import numpy as np
+import pytest
+
+from longshort import metrics as m
+from longshort.errors import InputError
+
+RNG = np.random.default_rng(20240229)
+ACTUAL = RNG.normal(size=300)
+FORECAST = 0.3 * ACTUAL + RNG.normal(size=300)
+
+
+def test_errors_agree_with_scikit_learn():
+    sk = pytest.importorskip("sklearn.metrics")
+    assert m.mse(ACTUAL, FORECAST) == pytest.approx(sk.mean_squared_error(ACTUAL, FORECAST), rel=1e-12)
+    assert m.mae(ACTUAL, FORECAST) == pytest.approx(sk.mean_absolute_error(ACTUAL, FORECAST), rel=1e-12)
+    assert m.r2(ACTUAL, FORECAST) == pytest.approx(sk.r2_score(ACTUAL, FORECAST), rel=1e-12)
+    assert m.mape(ACTUAL, FORECAST) == pytest.approx(sk.mean_absolute_percentage_error(ACTUAL, FORECAST), rel=1e-12)
+    for level in (0.05, 0.5, 0.9):
+        assert m.pinball(ACTUAL, FORECAST, level) == pytest.approx(
+            sk.mean_pinball_loss(ACTUAL, FORECAST, alpha=level), rel=1e-12
+        )
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_correlations_agree_with_scipy(ties):
+    from scipy import stats
+
+    a, f = (np.round(ACTUAL), np.round(FORECAST)) if ties else (ACTUAL, FORECAST)
+    assert m.information_coefficient(a, f) == pytest.approx(stats.pearsonr(a, f)[0], rel=1e-12)
+    assert m.information_coefficient(a, f, rank=True) == pytest.approx(stats.spearmanr(a, f)[0], rel=1e-12)
+
+
+def test_hit_rate_interval_agrees_with_statsmodels_wilson():
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    hits = round(m.hit_rate(ACTUAL, FORECAST) * 300)
+    expected = proportion.proportion_confint(hits, 300, method="wilson")
+    assert m.hit_rate_interval(ACTUAL, FORECAST) == pytest.approx(expected, rel=1e-12)
+
+
+def test_hit_rate_of_prices_is_measured_from_the_last_close():
+    last = np.array([100.0, 100.0, 100.0])
+    assert m.hit_rate([101.0, 99.0, 100.0], [100.5, 100.5, 120.0], centre=last) == 0.5  # the unchanged day is no test
+
+
+def test_skill_and_mase_are_zero_and_one_for_the_naive_forecast_itself():
+    naive = np.zeros(300)
+    assert m.skill(ACTUAL, naive, naive) == 0.0
+    assert m.mase(ACTUAL, naive, naive) == 1.0
+    assert m.skill(ACTUAL, ACTUAL, naive) == 1.0
+
+
+def test_persistence_scores_a_high_price_r2_on_a_pure_random_walk():
+    walk = 100 * np.exp(np.cumsum(0.01 * np.random.default_rng(1).normal(size=2500)))
+    assert m.r2(walk[1:], walk[:-1]) > 0.95
+    assert m.skill(walk[1:], walk[:-1], walk[:-1]) == 0.0
+
+
+def test_qlike_against_its_formula_and_is_blind_to_nonpositive_cells():
+    a, f = np.array([0.02, 0.01, 0.0]), np.array([0.01, 0.02, 0.01])
+    expected = np.mean([4 - math.log(4) - 1, 0.25 - math.log(0.25) - 1])
+    assert m.qlike(a, f) == pytest.approx(expected, rel=1e-14)
+
+
+def test_trading_measures_on_a_worked_example():
+    r = np.array([0.02, -0.01, 0.03, -0.04, 0.01])  # wealth 1.02, 1.0098, 1.040094, 0.99849..., 1.00847...
+    assert m.total_return(r) == pytest.approx(1.02 * 0.99 * 1.03 * 0.96 * 1.01 - 1, rel=1e-14)
+    assert m.max_drawdown(r) == pytest.approx(0.04, rel=1e-14)
+    assert m.sharpe(r) == pytest.approx(np.mean(r) / np.std(r, ddof=1) * math.sqrt(252), rel=1e-14)
+    assert m.annual_return(r) == pytest.approx((1 + m.total_return(r)) ** (252 / 5) - 1, rel=1e-12)
+    assert m.annual_volatility(r) == pytest.approx(np.std(r, ddof=1) * math.sqrt(252), rel=1e-14)
+    assert m.sortino(r) == pytest.approx(np.mean(r) / math.sqrt((0.01**2 + 0.04**2) / 5) * math.sqrt(252), rel=1e-12)
+
+
+def test_a_lost_account_and_a_first_day_loss():
+    assert m.annual_return([-1.0, 0.5]) == -1.0
+    assert m.max_drawdown([-0.25]) == 0.25
+    assert m.max_drawdown([]) == 0.0
+
+
+def test_turnover_counts_both_legs():
+    assert m.turnover([[0.5, -0.5], [-0.5, 0.5]], bars_per_year=2) == pytest.approx(3.0)  # 1 to open, 2 to turn round
+
+
+def test_cross_sectional_coefficients_need_three_pairs():
+    out = m.information_coefficients([[1, 2, np.nan], [1, 2, 3]], [[1, 2, 3], [1, 2, 4]])
+    assert np.isnan(out[0])
+    assert out[1] == 1.0
+
+
+ALL_PAIRWISE = [m.mse, m.rmse, m.mae, m.mape, m.bias, m.r2, m.hit_rate, m.information_coefficient, m.qlike]
+
+
+@pytest.mark.parametrize("measure", ALL_PAIRWISE, ids=lambda f: f.__name__)
+def test_a_cell_counts_only_where_both_are_finite(measure):
+    a, f = np.abs(ACTUAL), np.abs(FORECAST)
+    holes_a, holes_f = a.copy(), f.copy()
+    holes_a[:40], holes_f[60:90], holes_f[0] = np.nan, np.inf, np.nan
+    keep = np.r_[40:60, 90:300]
+    assert measure(holes_a, holes_f) == measure(a[keep], f[keep])
+    assert math.isnan(measure([np.nan], [1.0]))
+    assert math.isnan(measure([], []))
+
+
+@pytest.mark.parametrize("measure", ALL_PAIRWISE, ids=lambda f: f.__name__)
+def test_shapes_must_agree(measure):
+    with pytest.raises(InputError, match=r"same shape, were \(3,\) and \(3, 1\)"):
+        measure(np.ones(3), np.ones((3, 1)))
+
+
+def test_a_constant_forecast_has_no_correlation():
+    assert math.isnan(m.information_coefficient(ACTUAL, np.full(300, 0.1)))
+    assert math.isnan(m.information_coefficient(ACTUAL, np.full(300, 1e-300)))
+
+
+def test_correlation_survives_tiny_and_huge_values():
+    for scale in (1e-200, 1e150):
+        assert m.information_coefficient(ACTUAL, FORECAST * scale) == pytest.approx(
+            m.information_coefficient(ACTUAL, FORECAST), rel=1e-12
+        )
+
+
+@pytest.mark.parametrize("measure", [m.sharpe, m.annual_return, m.max_drawdown, m.total_return, m.turnover])
+def test_trading_measures_refuse_nan(measure):
+    with pytest.raises(InputError, match="the first at row 1"):
+        measure([0.01, np.nan])
+
+
+def test_bad_levels_and_shapes_are_refused():
+    with pytest.raises(InputError, match="strictly between 0 and 1, was 1"):
+        m.pinball([1.0], [1.0], level=1)
+    with pytest.raises(InputError, match="Pass one column"):
+        m.sharpe(np.zeros((5, 2)))
+
+
+def test_everything_exported_has_a_docstring_with_an_example():
+    for name in m.__all__:
+        assert ">>>" in getattr(m, name).__doc__, name
