@@ -245,12 +245,19 @@ class Fitting(Protocol):
 
 @runtime_checkable
 class FitsInSteps(Protocol):
-    """A forecaster whose fit can join a fleet, with one copy per seed."""
+    """A forecaster whose fit can join a fleet, and which averages over seeds.
+
+    One fit trains all its seeds, because the number of epochs is chosen for all of them together.
+    """
 
     def fitting(self, bars: "Bars", start: Any = None) -> Fitting:
         """Prepare a fit on `bars` without running it; self is left untouched."""
         ...
 
-    def with_seed(self, seed: int) -> "Forecaster":
-        """Return an unfitted copy that draws its random numbers from `seed`."""
+    def with_seeds(self, seeds: int) -> "Forecaster":
+        """Return an unfitted copy that trains `seeds` nets and forecasts their mean."""
+        ...
+
+    def predict_seeds(self, bars: "Bars", start: Any = None) -> np.ndarray:
+        """Return every seed's forecasts, (n_seeds, n_rows, n_symbols); their mean is what `predict` says."""
         ...

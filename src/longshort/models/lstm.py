@@ -1,0 +1,655 @@
+"""The LSTM estimator: features in, one number per bar and symbol out.
+
+Everything the network may know is fixed here: which features over which window, which rows it learns from, how they are
+scaled. `fit` sees only the bars it is given; the scaling comes from the training rows alone; the window's last row is
+the decision row, in training and ever after.
+
+The network is Hochreiter and Schmidhuber (1997) with forget gates (Gers et al., 2000), as `torch.nn.LSTM` computes it::
+
+    i, f, o = sigmoid(W x + U h + b)      g = tanh(W x + U h + b)
+    c' = f * c + i * g                    h' = o * tanh(c')
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError, NotEnoughData, NotFitted, UnknownName, did_you_mean
+from ..features.windows import (
+    Scaling,
+    Windows,
+    broken_cells,
+    check_lookback,
+    check_scaler,
+    fit_scaling,
+    refuse_unexplained_nan,
+)
+from ..forecast import Forecast
+from . import fleet
+from .training import History, Samples, Training
+
+if TYPE_CHECKING:
+    from ..bars import Bars
+
+UNKNOWN_TIME = np.iinfo(np.int64).max
+
+
+class LSTM:
+    """A stacked LSTM with a dense head, as a forecaster.
+
+    Parameters
+    ----------
+    features : Feature or (nested) sequence of Features, optional
+        Inputs; `features.technical()` by default.
+    target : Target, optional
+        What to predict; the next bar's log return by default.
+    lookback : int, default=60
+        Bars in a window. The last one is the decision row.
+    hidden : sequence of int, default=(50, 50)
+        Units of each LSTM layer.
+    head : sequence of int, default=()
+        Units of dense layers between the LSTM and the output.
+    dropout : float or sequence of float, default=0.0
+        Share of each LSTM layer's outputs dropped while training, after every layer, the last one included.
+    loss : {"mse", "huber"}, default="mse"
+        In units of the scaled target.
+    epochs : int, default=50
+        Passes over the training rows, at most.
+    batch_size : int, default=32
+        Windows per optimiser step (Adam).
+    lr : float, default=1e-3
+        Step size.
+    validation : float, default=0.2
+        Share of the decision rows, the latest ones, held back to choose the number of epochs; 0 for none.
+    patience : int or None, default=10
+        Epochs without a better validation loss before stopping; None runs all epochs.
+    seeds : int, default=1
+        Networks trained from seeds `seed`, `seed + 1`, ...; the forecast is their mean.
+    seed : int, default=0
+        Origin of initial weights, shuffling and dropout. The same seed gives the same bytes.
+    threads : int, default=1
+        Threads for one fit: over seeds when there are several, over the halves of a batch otherwise.
+    precision : {"fp32", "fp64"}, default="fp32"
+        Arithmetic inside the network.
+    context : {"window"}, default="window"
+        Every window starts from a zero state.
+    scaler : {"standard", "minmax", "robust"}, default="standard"
+        How features and target are scaled, learned on training rows only.
+    engine : {"auto", "native"}, default="auto"
+        Who trains.
+    refit : bool, default=True
+        Use validation only to choose the number of steps (the median over seeds), then train afresh on all rows for
+        that many. False keeps the weights of the best validation epoch.
+    per_symbol : bool, default=False
+        One network (and scaling) per symbol instead of one pooled network.
+    clip : float, default=0.0
+        Largest global norm of a gradient; 0 for no limit.
+    weight_decay : float, default=0.0
+        Decoupled weight decay (AdamW).
+    huber_delta : float, default=1.0
+        Where the Huber loss turns linear.
+    head_activation : {"relu", "tanh", "linear"}, default="relu"
+        After each dense layer of `head`; never after the output.
+    init : {"torch", "keras"}, default="torch"
+        Initial weights as these libraries draw them.
+    eps : float, default=1e-8
+        Adam's epsilon; Keras uses 1e-7.
+
+    Attributes
+    ----------
+    history_ : History
+        Losses of the first seed; `histories_` has all of them.
+    symbols_ : tuple of str
+        Symbols seen in training. Others are refused by `predict`.
+    dropped_ : dict of str to int
+        Decision rows not used in training, by reason.
+
+    Examples
+    --------
+    >>> import longshort as ls
+    >>> bars = ls.load_bars("AAPL", start="2016-01-01", end="2019-12-31", source="sample")
+    >>> model = ls.LSTM([ls.features.log_return(), ls.features.rsi(14)], lookback=20, hidden=(16,), epochs=3)
+    >>> print(model.summary())
+    LSTM: log return over the next bar, from 2 features over 20 bars
+      lstm.0  LSTM     20 x 2 -> 16      1,216
+      head.0  Dense        16 -> 1          17
+      total                              1,233  (torch counts 1,297: two biases a gate)
+    >>> forecast = model.fit(bars).predict(bars)
+    >>> forecast.mean.shape == (len(bars), 1)
+    True
+    """
+
+    def __init__(
+        self,
+        features: Any = None,
+        target: Any = None,
+        lookback: int = 60,
+        hidden: Sequence[int] = (50, 50),
+        head: Sequence[int] = (),
+        dropout: float | Sequence[float] = 0.0,
+        loss: str = "mse",
+        epochs: int = 50,
+        batch_size: int = 32,
+        lr: float = 1e-3,
+        validation: float = 0.2,
+        patience: int | None = 10,
+        seeds: int = 1,
+        seed: int = 0,
+        threads: int = 1,
+        precision: str = "fp32",
+        context: str = "window",
+        scaler: str = "standard",
+        engine: str = "auto",
+        *,
+        refit: bool = True,
+        per_symbol: bool = False,
+        clip: float = 0.0,
+        weight_decay: float = 0.0,
+        huber_delta: float = 1.0,
+        head_activation: str = "relu",
+        init: str = "torch",
+        eps: float = 1e-8,
+    ):
+        given = locals()
+        for name in self._parameters():
+            setattr(self, name, given[name])
+        self._check()
+
+    # -- configuration -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def _parameters(cls) -> list[str]:
+        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's arguments by name."""
+        return {name: getattr(self, name) for name in self._parameters()}
+
+    def set_params(self, **params: Any) -> "LSTM":
+        """Change constructor arguments; unknown names raise `UnknownName`."""
+        for name, value in params.items():
+            if name not in self._parameters():
+                raise UnknownName(f"LSTM has no parameter {name!r}. {did_you_mean(name, self._parameters())}")
+            setattr(self, name, value)
+        self._check()
+        return self
+
+    def with_params(self, **params: Any) -> "LSTM":
+        """Return an unfitted copy with some arguments changed."""
+        return type(self)(**self.get_params()).set_params(**params)
+
+    def with_seeds(self, seeds: int) -> "LSTM":
+        """Return an unfitted copy that trains `seeds` networks and forecasts their mean."""
+        return self.with_params(seeds=seeds)
+
+    def _check(self) -> None:
+        check_lookback(self.lookback)
+        check_scaler(self.scaler)
+        _check_choice("loss", self.loss, ("mse", "huber"))
+        _check_choice("precision", self.precision, tuple(_ENGINES))
+        _check_choice("context", self.context, ("window",))
+        _check_choice("engine", self.engine, ("auto", "native"))
+        _check_choice("head_activation", self.head_activation, ("relu", "tanh", "linear"))
+        _check_choice("init", self.init, ("torch", "keras"))
+        for name in ("hidden", "head"):
+            widths = getattr(self, name)
+            if isinstance(widths, int | str) or not all(_is_whole(w, 1) for w in widths):
+                raise InputError(f"{name} must be a sequence of whole numbers of at least 1, was {widths!r}.")
+        if not len(self.hidden):
+            raise InputError("hidden must name at least one LSTM layer, was empty. Write hidden=(50,).")
+        if any(not 0 <= p < 1 for p in self._dropouts()):
+            raise InputError(f"dropout must lie in [0, 1), was {self.dropout!r}.")
+        for name in ("epochs", "batch_size", "seeds", "threads"):
+            if not _is_whole(getattr(self, name), 1):
+                raise InputError(f"{name} must be a whole number of at least 1, was {getattr(self, name)!r}.")
+        if not _is_whole(self.seed, 0):
+            raise InputError(f"seed must be a whole number of at least 0, was {self.seed!r}.")
+        if self.patience is not None and not _is_whole(self.patience, 1):
+            raise InputError(f"patience must be None or a whole number of at least 1, was {self.patience!r}.")
+        if not 0 <= self.validation < 1:
+            raise InputError(f"validation must be a share in [0, 1), was {self.validation!r}.")
+        for name, low in (("lr", 0.0), ("clip", 0.0), ("weight_decay", 0.0), ("huber_delta", 1e-12), ("eps", 1e-300)):
+            value = getattr(self, name)
+            if not isinstance(value, int | float | np.number) or not low <= value < np.inf:
+                raise InputError(f"{name} must be a finite number of at least {low:g}, was {value!r}.")
+
+    def _dropouts(self) -> list[float]:
+        if isinstance(self.dropout, int | float | np.number):
+            return [float(self.dropout)] * len(self.hidden)
+        if len(self.dropout) != len(self.hidden):
+            raise InputError(
+                f"dropout must be one number or one per LSTM layer ({len(self.hidden)}), was {self.dropout!r}."
+            )
+        return [float(p) for p in self.dropout]
+
+    @property
+    def target_(self):
+        """The target, with the default filled in."""
+        from ..features.targets import forward_log_return
+
+        return forward_log_return(1) if self.target is None else self.target
+
+    @property
+    def program_(self):
+        """The features as one compiled program, with the default filled in."""
+        from ..features import FeatureSet, technical
+
+        return FeatureSet(technical() if self.features is None else self.features)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as a JSON-able mapping; features and target as data, no code."""
+        params = self.get_params() | {
+            "features": self.program_.to_dict(),
+            "target": self.target_.to_dict(),
+            "hidden": [int(w) for w in self.hidden],
+            "head": [int(w) for w in self.head],
+            "dropout": self._dropouts(),
+        }
+        return {"kind": "LSTM", **params}
+
+    def __repr__(self) -> str:
+        defaults = {n: p.default for n, p in inspect.signature(type(self).__init__).parameters.items()}
+        changed = [
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if name != "features" and value is not defaults[name] and value != defaults[name]
+        ]
+        n = len(self.program_.names)
+        return f"LSTM({', '.join(['1 feature' if n == 1 else f'{n} features', *changed])})"
+
+    def layers(self) -> list[dict[str, Any]]:
+        """Return one mapping per layer: name, kind, inputs, units, parameters (one bias a gate), rows."""
+        rows, width, out = self.lookback, len(self.program_.names), []
+        for i, units in enumerate(self.hidden):
+            size = 4 * units * (width + units + 1)
+            out.append({"name": f"lstm.{i}", "kind": "LSTM", "inputs": width, "units": units, "parameters": size})
+            out[-1] |= {"rows": rows, "dropout": self._dropouts()[i]}
+            width = units
+        for j, units in enumerate([*self.head, 1]):
+            out.append({"name": f"head.{j}", "kind": "Dense", "inputs": width, "units": units})
+            out[-1] |= {"parameters": units * (width + 1), "rows": None, "dropout": 0.0}
+            width = units
+        return out
+
+    def summary(self) -> str:
+        """Return the layers and their parameter counts as a table."""
+        layers, n = self.layers(), len(self.program_.names)
+        lines = [f"LSTM: {self.target_.info}, from {n} feature{'s' * (n != 1)} over {self.lookback} bars"]
+        for layer in layers:
+            shape = f"{layer['inputs']} -> {layer['units']}"
+            if layer["rows"]:
+                shape = f"{layer['rows']} x {shape}"
+            lines.append(f"  {layer['name']:7} {layer['kind']:5} {shape:>16} {layer['parameters']:>10,}")
+        total = sum(layer["parameters"] for layer in layers)
+        torch = total + 4 * sum(self.hidden)
+        lines.append(f"  {'total':30} {total:>10,}  (torch counts {torch:,}: two biases a gate)")
+        return "\n".join(lines)
+
+    # -- learning ------------------------------------------------------------------------------------------------
+
+    def fit(self, bars: "Bars", start: Any = None, progress: Callable[[float], None] | None = None) -> "LSTM":
+        """Learn from `bars` and nothing else.
+
+        Parameters
+        ----------
+        bars : Bars
+            All that may be known.
+        start : date-like or int, optional
+            First decision row; earlier bars only warm features and windows up.
+        progress : callable, optional
+            Called with the fraction done.
+
+        Returns
+        -------
+        LSTM
+            self, fitted.
+
+        Raises
+        ------
+        NotEnoughData
+            Too few bars for one window and its outcome, or for a validation part.
+        DataError
+            A feature or the target is constant on the training rows, or not finite where bars are.
+        TrainingError
+            The loss left the finite numbers.
+        """
+        fitting = LSTMFitting(self, bars, start)
+        while stage := fitting.stage():
+            for failure in fleet.run(stage, self.threads if len(stage) > 1 else 1, progress):
+                if failure is not None:
+                    raise failure
+        self.__dict__.update(fitting.result.__dict__)
+        return self
+
+    def fitting(self, bars: "Bars", start: Any = None) -> "LSTMFitting":
+        """Prepare a fit that advances by epochs, for a fleet; self is left untouched."""
+        return LSTMFitting(self.with_params(threads=1), bars, start)
+
+    # -- forecasting ---------------------------------------------------------------------------------------------
+
+    def predict(self, bars: "Bars", start: Any = None, steps: int | None = None) -> Forecast:
+        """Forecast at every bar from `start` on, or the next `steps` sessions after the last bar.
+
+        Parameters
+        ----------
+        bars : Bars
+            Known history. Row t of the result equals the last row of ``predict(bars.until(t))``, bit for bit.
+        start : date-like or int, optional
+            First row wanted; earlier bars only warm up.
+        steps : int, optional
+            Instead of one forecast per bar: the path of the next `steps` sessions, with dates, in price units, each
+            step fed with the one before. Needs features that read only closes. The 5 % and 95 % quantiles come from
+            the errors the same path made on the validation rows.
+
+        Returns
+        -------
+        Forecast
+            NaN where there is no full window. Price forecasts are in forward-adjusted units; with `steps`, in the raw
+            price units of the last bar.
+        """
+        self._check_fitted()
+        if steps is not None:
+            from .paths import predict_path
+
+            return predict_path(self, bars, steps)
+        mean = self.predict_seeds(bars, start).mean(axis=0)
+        first = row_of(bars, start)
+        target = self.target_
+        for_time = np.array(target.label_end(bars)[first:])
+        unknown = for_time == UNKNOWN_TIME
+        if unknown.any() and bars.calendar is not None:
+            from ..clock import next_sessions
+
+            upcoming = next_sessions(bars.calendar, int(bars.time[-1]), int(target.info.horizon))
+            n = min(int(unknown.sum()), len(upcoming))
+            for_time[len(for_time) - n :] = upcoming[len(upcoming) - n :]
+        return Forecast(bars.time[first:], bars.symbols, mean, target=target.info, for_time=for_time)
+
+    def predict_seeds(self, bars: "Bars", start: Any = None) -> np.ndarray:
+        """Return every seed's forecasts, float64 (n_seeds, n_rows, n_symbols); their mean is what `predict` says."""
+        self._check_fitted()
+        self._check_symbols(bars)
+        windows = Windows.over(self.program_.compute(bars), self.lookback, broken_cells(bars), row_of(bars, start))
+        return self.predict_windows(windows, bars.symbols)[:, row_of(bars, start) :]
+
+    def predict_windows(self, windows: Windows, symbols: Sequence[str]) -> np.ndarray:
+        """Return every seed's forecast for given windows, (n_seeds, n_bars, n_symbols), NaN where there is none."""
+        n_bars, n_symbols, _ = windows.features.shape
+        out = np.full((self.seeds, n_bars, n_symbols), np.nan)
+        for columns, nets in self._nets_for(symbols):
+            part = windows.take(np.isin(windows.columns, columns)) if self.per_symbol else windows
+            for s, net in enumerate(nets):
+                values = net.predict(self, part)
+                if self.target_.info.kind == "volatility":
+                    np.maximum(values, 0.0, out=values)
+                out[s, part.rows, part.columns] = values
+        return out
+
+    def _nets_for(self, symbols: Sequence[str]):
+        if not self.per_symbol:
+            return [(np.arange(len(symbols)), self.nets_[0])]
+        return [(np.array([j]), self.nets_[self.symbols_.index(s)]) for j, s in enumerate(symbols)]
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "nets_"):
+            raise NotFitted("This LSTM has not learned anything yet. Call fit(bars) first, or LSTM.load(directory).")
+
+    def _check_symbols(self, bars: "Bars") -> None:
+        unseen = [s for s in bars.symbols if s not in self.symbols_]
+        if unseen:
+            raise UnknownName(
+                f"This LSTM was trained on {', '.join(self.symbols_[:5])}{', ...' if len(self.symbols_) > 5 else ''} "
+                f"and has never seen {', '.join(unseen[:5])}. Fit it on bars that contain {unseen[0]}, "
+                f"or drop it with bars.select(...)."
+            )
+
+    def stream(self, bars: "Bars | None" = None):
+        """Return a stream that answers row by row what `predict` would; `bars` is its warm-up."""
+        from .streaming import Stream
+
+        self._check_fitted()
+        return Stream(self, bars)
+
+    # -- keeping -------------------------------------------------------------------------------------------------
+
+    def save(self, directory: Any) -> None:
+        """Write everything `load` needs into one directory, atomically; no pickle."""
+        from .storage import save_lstm
+
+        self._check_fitted()
+        save_lstm(self, directory)
+
+    @classmethod
+    def load(cls, directory: Any) -> "LSTM":
+        """Read what `save` wrote; damaged, foreign or newer directories raise `ArtifactError`."""
+        from .storage import load_lstm
+
+        return load_lstm(cls, directory)
+
+
+@dataclass(frozen=True, eq=False)
+class Net:
+    """One trained network: its weights and the scaling it was trained with."""
+
+    weights: dict[str, np.ndarray]
+    inputs: Scaling
+    output: Scaling
+
+    def predict(self, model: LSTM, windows: Windows) -> np.ndarray:
+        """Return the forecasts in units of the target, float64 (n_windows,)."""
+        engine = make_engine(model, len(self.inputs.center), seed=0)
+        engine.set_weights(self.weights)
+        bind(engine, windows, self.inputs)
+        return self.output.inverse(engine.predict(windows.starts))[:, 0]
+
+
+class LSTMFitting:
+    """A fit of an `LSTM`, in stages of independent trainings: search, then refit.
+
+    In the search every network trains on the early rows and is stopped by the late ones. When the model refits, a
+    second stage trains fresh networks on all rows for as many optimiser steps as the median seed wanted.
+    """
+
+    def __init__(self, model: LSTM, bars: "Bars", start: Any = None):
+        model._check()
+        self.model, self.bars = model.with_params(), bars
+        self.program, self.target = model.program_, model.target_
+        first = row_of(bars, start)
+        self.features = self.program.compute(bars)
+        refuse_unexplained_nan(self.features, self.program.names, bars, self.program.warmup, first)
+        windows = Windows.over(self.features, model.lookback, broken_cells(bars), first)
+        outcome = self.target.compute(bars)[windows.rows, windows.columns]
+        finite = np.isfinite(outcome)
+        self._refuse_too_few(int(finite.sum()))
+        n_cells = (len(bars) - first) * len(bars.symbols)
+        self.dropped = {"no full window": n_cells - len(windows), "no outcome yet": int((~finite).sum())}
+        self.windows, self.outcome = windows.take(finite), outcome[finite]
+        self.is_train, self.is_validation = self._split()
+        groups = [np.array([j]) for j in range(len(bars.symbols))] if model.per_symbol else [None]
+        self.groups = [np.ones(len(self.windows), bool) if g is None else self.windows.columns == g[0] for g in groups]
+        self.refits = model.refit and model.validation > 0 and model.patience is not None
+        self.search = [self._trainings(g & self.is_train, g & self.is_validation) for g in self.groups]
+        self.final: list[list[_Member]] | None = None if self.refits else self.search
+
+    def _refuse_too_few(self, n: int) -> None:
+        model, bars = self.model, self.bars
+        needed = model.lookback + self.program.warmup + self.target.info.horizon
+        if n < 1:
+            raise NotEnoughData(
+                f"LSTM needs {needed} bars before it can learn anything (lookback {model.lookback} + warm-up "
+                f"{self.program.warmup} + horizon {self.target.info.horizon}), in a row and without gaps, but bars has "
+                f"{len(bars)}. Load an earlier start, or lower lookback."
+            )
+
+    def _split(self) -> tuple[np.ndarray, np.ndarray]:
+        """Split by date, the same for all symbols; training labels end before the first validation decision."""
+        rows = self.windows.rows
+        if self.model.validation == 0:
+            return np.ones(len(rows), bool), np.zeros(len(rows), bool)
+        dates = np.unique(rows)
+        n_validation = round(self.model.validation * len(dates))
+        if n_validation < 1 or n_validation >= len(dates):
+            raise NotEnoughData(
+                f"validation={self.model.validation} of {len(dates)} decision rows leaves nothing to train or to "
+                "validate on. Load more bars, or pass validation=0."
+            )
+        first = dates[len(dates) - n_validation]
+        label_end = np.asarray(self.target.label_end(self.bars))
+        train = label_end[rows] < self.bars.time[first]
+        if not train.any():
+            raise NotEnoughData(
+                f"No training row's outcome is known before validation begins on {self.bars.dates[first]}. "
+                "Load more bars, or lower validation or the horizon."
+            )
+        return train, rows >= first
+
+    def _trainings(self, train: np.ndarray, validation: np.ndarray, epochs: int | None = None) -> "list[_Member]":
+        """One member per seed, scaled by the training rows alone."""
+        model, windows = self.model, self.windows.take(train)
+        if not len(windows):
+            raise NotEnoughData("A symbol has no training row. Drop it, or train pooled (per_symbol=False).")
+        inputs = fit_scaling(model.scaler, windows, self.program.names)
+        output = Scaling.fit(model.scaler, [self.outcome[train]], [f"the target ({self.target.info})"])
+
+        def samples(which):
+            scaled = output.transform(self.outcome[which][:, None])
+            return Samples(self.windows.starts[which], np.ascontiguousarray(scaled))
+
+        learn, hold_out = samples(train), samples(validation) if validation.any() else None
+        members = []
+        for s in range(model.seeds):
+            threads = model.threads if model.seeds * len(self.groups) == 1 else 1
+            engine = make_engine(model, len(inputs.center), model.seed + s, threads)
+            bind(engine, self.windows, inputs)
+            patience = model.patience if epochs is None else None
+            training = Training(engine, learn, hold_out, epochs or model.epochs, patience)
+            members.append(_Member(training, inputs, output))
+        return members
+
+    def stage(self) -> list[Training]:
+        """Return trainings that are independent and not done; none when the fit is done."""
+        open_ = [m.training for group in self.search for m in group if not m.training.done]
+        if open_ or self.final is self.search:
+            return open_
+        if self.final is None:
+            self.final = [self._refit(g, members) for g, members in zip(self.groups, self.search, strict=True)]
+        return [m.training for group in self.final for m in group if not m.training.done]
+
+    def _refit(self, group: np.ndarray, members: "list[_Member]") -> "list[_Member]":
+        """As many optimiser steps on all rows as the median seed took to its best epoch, to the nearest epoch."""
+        size = self.model.batch_size
+        steps = median(m.training.history.best_epoch for m in members) * -(-len(members[0].training.train) // size)
+        epochs = max(1, round(steps / -(-int(group.sum()) // size)))
+        return self._trainings(group, np.zeros_like(group), epochs)
+
+    @property
+    def fraction(self) -> float:
+        """How far along, from 0 to 1; the refit counts for half."""
+        search = [m.training.fraction for group in self.search for m in group]
+        share = sum(search) / len(search)
+        if not self.refits:
+            return share
+        if self.final is None:
+            return 0.5 * share
+        final = [m.training.fraction for group in self.final for m in group]
+        return 0.5 + 0.5 * sum(final) / len(final)
+
+    def step(self) -> bool:
+        """Run one epoch of one network; return True when the fit is done."""
+        stage = self.stage()
+        if stage:
+            stage[0].step()
+        return not self.stage()
+
+    @property
+    def result(self) -> LSTM:
+        """The fitted model."""
+        if self.final is None or self.stage():
+            raise NotFitted("This fit is not done: call step() until it returns True.")
+        model = self.model
+        model.symbols_ = tuple(self.bars.symbols)
+        model.dropped_ = self.dropped
+        model.nets_ = [[m.net() for m in group] for group in self.final]
+        model.histories_ = [self._history(g, s) for g in range(len(self.groups)) for s in range(model.seeds)]
+        model.history_ = model.histories_[0]
+        model.trained_ = {
+            "bars": self.bars.digest,
+            "first": int(self.bars.time[self.windows.rows[0]]),
+            "last": int(self.bars.time[self.windows.rows[-1]]),
+            "rows": len(self.windows),
+        }
+        from .paths import remember_validation
+
+        model.validation_ = remember_validation(self)
+        return model
+
+    def _history(self, group: int, seed: int) -> History:
+        history = self.search[group][seed].training.history
+        if self.refits and self.final is not None:
+            history.refit_loss = list(self.final[group][seed].training.history.train_loss)
+        return history
+
+
+@dataclass(frozen=True, eq=False)
+class _Member:
+    training: Training
+    inputs: Scaling
+    output: Scaling
+
+    def net(self) -> Net:
+        return Net(self.training.engine.weights(), self.inputs, self.output)
+
+
+_ENGINES = {"fp32": "LSTMTrainer", "fp64": "LSTMTrainer64"}
+
+
+def make_engine(model: LSTM, n_inputs: int, seed: int, threads: int = 1):
+    """Build the native engine for a model's shape."""
+    from ..native import core
+
+    return getattr(core, _ENGINES[model.precision])(
+        n_inputs=n_inputs,
+        hidden=[int(w) for w in model.hidden],
+        head=[int(w) for w in model.head],
+        n_outputs=1,
+        head_activation=model.head_activation,
+        dropout=model._dropouts(),
+        loss=model.loss,
+        huber_delta=float(model.huber_delta),
+        lr=float(model.lr),
+        eps=float(model.eps),
+        weight_decay=float(model.weight_decay),
+        clip=float(model.clip),
+        batch_size=int(model.batch_size),
+        lookback=int(model.lookback),
+        seed=int(seed),
+        init=model.init,
+        threads=int(threads),
+    )
+
+
+def bind(engine, windows: Windows, inputs: Scaling) -> None:
+    """Point an engine at the features; they are scaled as they are gathered, never copied."""
+    engine.bind(windows.features, windows.time_stride, inputs.center, inputs.scale)
+
+
+def row_of(bars: "Bars", start: Any) -> int:
+    """Return the index of the first bar at or after `start`; 0 for None."""
+    if start is None:
+        return 0
+    if isinstance(start, int | np.integer):
+        return int(np.searchsorted(bars.time, start, side="left"))
+    return len(bars) - len(bars.since(start))
+
+
+def _is_whole(value: Any, low: int) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= low
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UnknownName(f"{name} was {value!r}. {did_you_mean(str(value), choices)}")
