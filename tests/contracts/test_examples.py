@@ -1,0 +1,75 @@
+"""Every example runs: docstrings of the whole package, README and the guides, each file top to bottom."""
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import longshort
+
+SOURCE = Path(longshort.__file__).parent
+ROOT = Path(__file__).parents[2]
+MODULES = sorted(
+    ".".join(("longshort", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+    for path in SOURCE.rglob("*.py")
+    if path.name != "__main__.py"
+)
+GUIDES = sorted(
+    path for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "CONTRIBUTING.md") if path.exists()
+)
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LONGSHORT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples_print_what_they_say(name):
+    module = importlib.import_module(name)
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    out: list[str] = []
+    for test in finder.find(module, name):
+        if test.examples:
+            runner.run(test, out=out.append)
+    assert not runner.failures, "".join(out)
+
+
+def blocks_of(path: Path) -> list[tuple[int, str]]:
+    text = path.read_text()
+    found = re.finditer(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return [(text[: match.start(1)].count("\n") + 1, match.group(1)) for match in found]
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
+def test_code_in_the_guides_runs(path):
+    names: dict = {"__name__": "__main__"}
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    for line, code in blocks_of(path):
+        if ">>>" in code:
+            out: list[str] = []
+            test = doctest.DocTestParser().get_doctest(code, names, path.name, str(path), line - 1)
+            runner.run(test, out=out.append, clear_globs=False)
+            names.update(test.globs)
+            assert not runner.failures, "".join(out)
+        else:
+            exec(compile("\n" * (line - 1) + code, str(path), "exec"), names)
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
+def test_links_and_pictures_of_the_guides_exist(path):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text()):
+        if not target.startswith(("http://", "https://", "mailto:")):
+            assert (path.parent / target).exists(), f"{path.name} points to {target}, which does not exist"
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
+def test_make_targets_named_in_the_guides_exist(path):
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = set(re.findall(r"(?:^|`|\n)make ([a-z][a-z-]*)", path.read_text()))
+    assert named <= targets
