@@ -1,9 +1,9 @@
 """Draw small, crisp SVG charts as text: scales, ticks, lines, bands, labels that do not collide.
 
 Colours and fonts are CSS classes (`s-actual`, `s-model`, `s-naive`, ...), so that one drawing serves light mode, dark
-mode and print. Every chart is drawn twice, for a wide and for a narrow column (`responsive`); CSS shows one of them, and
+mode and print. Every chart is drawn twice, for a wide and for a narrow column (`responsive`); CSS shows one of them, so
 text keeps its size on a phone. What the pointer reads is attached as JSON (`Hover`), what a screen reader reads as
-`<title>` and `<desc>`.
+label and `<desc>`.
 """
 
 import json
@@ -11,10 +11,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 
-WIDE, NARROW = 1120, 390
+WIDE, HALF, NARROW = 1040, 500, 360  # widths of the view boxes, in pixels
 DAY = 86_400 * 10**9
 
 
@@ -73,7 +74,7 @@ def time_ticks(first: float, last: float, count: int) -> list[tuple[float, str]]
             chosen = [m for m in months if int(m.astype(int)) % step == 0 and first <= days(m) <= last]
             if len(chosen) <= count:
                 break
-        labels = [_month_label(m, step, i == 0) for i, m in enumerate(chosen)]
+        labels = [month_label(m, step, i == 0) for i, m in enumerate(chosen)]
         return [(float(days(m)), text) for m, text in zip(chosen, labels, strict=True)]
     if span <= 1.5:
         hours = [h for h in np.arange(math.floor(first * 24), math.ceil(last * 24) + 1) if first <= h / 24 <= last]
@@ -81,13 +82,13 @@ def time_ticks(first: float, last: float, count: int) -> list[tuple[float, str]]
         return [(h / 24, f"{int(h) % 24:02d}:00") for h in hours]
     step = max(1, math.ceil(span / count))
     chosen = [d for d in np.arange(start, stop + 1, step) if first <= days(d) <= last]
-    return [(float(days(d)), _day_label(d)) for d in chosen]
+    return [(float(days(d)), day_label(d)) for d in chosen]
 
 
-MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
-def _month_label(month: np.datetime64, step: int, first: bool) -> str:
+def month_label(month: np.datetime64, step: int, first: bool) -> str:
     number = int(month.astype(int))
     year, index = 1970 + number // 12, number % 12
     if step >= 12:
@@ -95,7 +96,7 @@ def _month_label(month: np.datetime64, step: int, first: bool) -> str:
     return f"{MONTHS[index]} {year}" if index == 0 or first else MONTHS[index]
 
 
-def _day_label(day: np.datetime64) -> str:
+def day_label(day: np.datetime64) -> str:
     month = day.astype("datetime64[M]")
     return f"{int((day - month.astype('datetime64[D]')).astype(int)) + 1} {MONTHS[int(month.astype(int)) % 12]}"
 
@@ -119,7 +120,7 @@ def decimate(x: np.ndarray, *series: np.ndarray, columns: int = 1400) -> np.ndar
     for values in series:
         low = np.where(np.isfinite(values), values, np.inf)
         high = np.where(np.isfinite(values), values, -np.inf)
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in pairwise(edges):
             keep.add(int(a + np.argmin(low[a:b])))
             keep.add(int(a + np.argmax(high[a:b])))
     return np.array(sorted(keep))
@@ -310,9 +311,13 @@ class Hover:
         text = json.dumps(payload, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
         return f'<script type="application/json" id="{escape(self.key)}">{text}</script>'
 
-    def bind(self, canvas: Canvas, x: Scale, y: Scale) -> None:
-        """Tell a drawing where its data lie, so that the page's script can place the crosshair."""
+    def bind(self, canvas: Canvas, x: Scale, y: Scale, by_row: bool = False) -> None:
+        """Tell a drawing where its data lie, so that the page's script can place the crosshair.
+
+        `by_row`: the horizontal scale counts rows instead of days.
+        """
         geometry = {
+            "i": by_row,
             "x": [x.low, x.high, x.start, x.stop],
             "y": [y.low * self.scale_by, y.high * self.scale_by, y.start, y.stop],
         }

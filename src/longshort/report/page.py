@@ -1,0 +1,397 @@
+"""Lay a report out: facts in, one self-contained HTML page out.
+
+Every text that comes from outside (symbols, names, paths, messages) passes `escape`. The style sheet and the script are
+two files beside this one and travel inside the page; the page asks for nothing from outside.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from .diagram import Network, network_figure
+from .facts import Closes, Facts, Next, Skill, plain_name, plural
+from .figures import (
+    calibration_figure,
+    closes_figure,
+    empty,
+    money,
+    next_figure,
+    percent,
+    series_figure,
+    skill_figure,
+    training_figure,
+    turn_figure,
+)
+
+MAX_PANELS = 8  # symbols drawn one by one; all of them are in the table
+
+
+@dataclass(frozen=True)
+class Page:
+    """What goes on the page, in order."""
+
+    facts: Sequence[Facts]  # the first is the subject
+    closes: Sequence[Closes]  # one a symbol
+    next: Sequence[Next]
+    networks: Sequence[tuple[str, Network]]
+    issues: Sequence[tuple[str, ...]] | None  # symbol, kind, rows, what; None: not checked
+    issues_seen: int
+    span: tuple[str, str]
+    source: str
+    bar_size: str
+    digest: str
+    version: str
+    price_note: str = ""
+
+
+@cache
+def _part(name: str) -> str:
+    return (files(__package__) / name).read_text(encoding="utf-8")
+
+
+def render(page: Page) -> str:
+    """The whole page as HTML."""
+    main = page.facts[0]
+    title = f"{main.name} – longshort"
+    body = [_first(page), *(_other(f, f"o{i}") for i, f in enumerate(page.facts[1:]))]
+    body += [_skill(main, page), _training(page.facts), _networks(page.networks), _scores(page.facts)]
+    body += [_folds(page.facts), _data(page)]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
+        f"<title>{escape(title)}</title><style>{_part('page.css')}</style></head><body>"
+        f"{_header(page)}<main>{''.join(body)}</main>{_footer(page)}"
+        f'<div id="tip" role="status"></div><script>{_part("page.js")}</script></body></html>\n'
+    )
+
+
+def _header(page: Page) -> str:
+    symbols = ", ".join(page.facts[0].symbols[:6]) + (" …" if len(page.facts[0].symbols) > 6 else "")
+    return (
+        '<header class="top"><span><b>longshort</b></span>'
+        f"<span>{escape(symbols)}, {page.span[0]} – {page.span[1]}, {escape(page.bar_size)} bars</span>"
+        "<span>Not investment advice</span></header>"
+    )
+
+
+def verdict_block(facts: Facts, tag: str = "h1") -> str:
+    """The verdict in one line, a filled or a hollow mark before it, the numbers below it."""
+    verdict = facts.verdict
+    edge = verdict.exit_code == 0
+    word = "Edge" if edge else "No evidence of an edge"
+    parts = [
+        f"skill {_interval(facts.overall, 1)} against {facts.reference_name}",
+        f"hit rate {percent(facts.hits)}" if facts.target.kind != "volatility" else "",
+        f"correlation {facts.correlation:.2f}".replace("-", "−"),
+        facts.counts,
+    ]
+    return (
+        f'<div class="verdict"><span class="mark{" edge" if edge else ""}" role="img" aria-label="{word}"></span>'
+        f"<{tag}>{escape(verdict.sentence)}</{tag}>"
+        f"<p>{escape(' · '.join(p for p in parts if p))}</p></div>"
+    )
+
+
+def _first(page: Page) -> str:
+    main = page.facts[0]
+    parts = ['<section class="first">', verdict_block(main)]
+    if not page.closes:
+        parts += [f"<figure><figcaption><b>{escape(main.name)}</b> · rows nobody trained on</figcaption>"]
+        parts += [_key("actual", "LSTM", main.reference_name), series_figure(main, "m0"), "</figure>"]
+        parts += [_next_block(n, f"n{i}") for i, n in enumerate(page.next[:1])]
+        return "".join([*parts, "</section>"])
+    shown = page.closes[:MAX_PANELS]
+    if len(shown) > 1:
+        options = "".join(f'<option value="{i}">{escape(c.symbol)}</option>' for i, c in enumerate(shown))
+        parts.append(f'<select data-panels="price" aria-label="Symbol" hidden>{options}</select>')
+    by_symbol = {n.symbol: n for n in page.next}
+    for i, closes in enumerate(shown):
+        hidden = " hidden" if i else ""
+        parts.append(
+            f'<div data-panel="price:{i}"{hidden}>{_price(closes, by_symbol.get(closes.symbol), i, page)}</div>'
+        )
+    return "".join([*parts, "</section>"])
+
+
+def _price(closes: Closes, nxt: Next | None, i: int, page: Page) -> str:
+    note = page.price_note or closes.caption
+    first, last = (_date(t) for t in closes.time[[0, -1]])
+    head = f"<b>{escape(closes.symbol)} close</b>, today's price units · {first} – {last}, rows nobody trained on"
+    key = _key("actual", closes.model_name, "last close")
+    drawing = closes_figure(closes, f"c{i}")
+    right = _next_block(nxt, f"n{i}") if nxt else ""
+    return (
+        f"<figure><figcaption>{head} · {escape(note)}</figcaption>{key}{drawing}</figure>"
+        f'<div class="pair">{_turn_block(closes, f"t{i}")}{right or _lag_block(closes)}</div>'
+        + (f'<div class="pair">{_lag_block(closes)}{_next_table(nxt)}</div>' if nxt else "")
+    )
+
+
+def _turn_block(closes: Closes, key: str) -> str:
+    head = "<b>60 days enlarged</b>, the deepest fall with a recovery"
+    return f'<figure class="gap"><figcaption>{head}</figcaption>{turn_figure(closes, key)}</figure>'
+
+
+def _next_block(nxt: Next, key: str) -> str:
+    head = f"<b>Next {plural(len(nxt.mean), 'session')}</b>, {escape(nxt.model_name)} with its {_claim(nxt)}"
+    return f'<figure class="gap"><figcaption>{head}</figcaption>{next_figure(nxt, key)}</figure>'
+
+
+def _next_table(nxt: Next) -> str:
+    rows = [[r["date"], money(r["mean"]), f"{money(r['low'])} – {money(r['high'])}"] for r in nxt.rows()]
+    return f'<figure class="gap">{table(["session", "close", _claim(nxt)], rows, ours=1)}</figure>'
+
+
+def _claim(nxt: Next) -> str:
+    return f"{100 * nxt.level:.0f} % interval"
+
+
+def _lag_block(closes: Closes) -> str:
+    """How far the forecast lies from the close of its own day and of earlier ones: smallest at the lag."""
+    ours, naive = closes.fit_by_lag, closes.naive_by_lag
+    names = ["same session", "1 session earlier", *(f"{k} sessions earlier" for k in range(2, 6))]
+    rows = [[names[k], money(ours[k]), money(naive[k])] for k in range(5) if np.isfinite(ours[k])]
+    head = ["typical distance to the close of the", closes.model_name, "last close"]
+    return f'<figure class="gap">{table(head, rows, ours=1)}</figure>'
+
+
+def _other(facts: Facts, key: str) -> str:
+    name = facts.target.kind.replace("_", " ").capitalize()
+    parts = [
+        f"<section><h2>{escape(name)}</h2>",
+        verdict_block(facts, "h3"),
+        f'<figure class="gap"><figcaption><b>{escape(facts.name)}</b> · rows nobody trained on</figcaption>',
+        _key("actual", "LSTM", facts.reference_name),
+        series_figure(facts, key),
+        "</figure>",
+        '<div class="pair">',
+        _figure("Skill by year", _reference(facts), skill_figure((facts.overall, *facts.by_year), "Skill by year")),
+        _calibration(facts),
+        "</div>",
+        _tests(facts),
+        "</section>",
+    ]
+    return "".join(parts)
+
+
+def _skill(facts: Facts, page: Page) -> str:
+    folds = (facts.overall, *facts.by_fold) if len(facts.by_fold) <= 40 else (facts.overall,)
+    parts = [
+        f'<section><h2>Skill</h2><p class="sub">{escape(facts.name)}. {escape(_reference(facts))}: 0 is as good as '
+        "knowing nothing. Bars are 90 % intervals (blocks of consecutive dates, resampled). "
+        f"{escape(facts.counts)}.</p>",
+        '<div class="pair">',
+        _figure("By fold", "", skill_figure(folds, "Skill by fold")),
+        _figure("By year", "", skill_figure((facts.overall, *facts.by_year), "Skill by year")),
+        _figure("Other forecasts", "same rows, same reference", skill_figure(facts.rivals, "Skill of other forecasts"))
+        if facts.rivals
+        else "",
+        _calibration(facts),
+        _by_symbol(facts),
+        "</div>",
+    ]
+    return "".join([*parts, _tests(facts), "</section>"])
+
+
+def _by_symbol(facts: Facts) -> str:
+    if len(facts.symbols) < 2:
+        return ""
+    best = sorted(facts.by_symbol, key=lambda s: -(s.value if np.isfinite(s.value) else -np.inf))
+    shown = best if len(best) <= 40 else [*best[:20], *best[-20:]]
+    note = "" if len(best) <= 40 else f"20 best and 20 worst of {len(best)}"
+    return _figure("By symbol", note, skill_figure(shown, "Skill by symbol"))
+
+
+def _calibration(facts: Facts) -> str:
+    if facts.calibration is None:
+        return _figure("Calibration", "", empty("Fewer than 40 forecasts with an outcome."))
+    cal = facts.calibration
+    note = f"slope {cal.slope:.2f} (1 is calibrated), {cal.rows:,} forecasts in {len(cal.forecast)} bins"
+    for claimed, seen in cal.coverage:
+        note += f"; the {100 * claimed:.0f} % interval held {percent(seen)}"
+    return _figure("Calibration", note.replace("-", "−"), calibration_figure(cal, facts.unit, facts.target.kind))
+
+
+def _training(every: Sequence[Facts]) -> str:
+    blocks = []
+    for facts in every:
+        if not facts.curves:
+            continue
+        labels = {int(f.number): label.label for f, label in zip(facts.study.folds, facts.by_fold, strict=True)}
+        gaps = np.array(
+            [c.validation[c.best] / c.train[c.best] for c in facts.curves if c.best is not None and c.train[c.best] > 0]
+        )
+        stops = np.array([c.best + 1 for c in facts.curves if c.best is not None])
+        text = f"{plural(len(facts.curves), 'fit')}."
+        if len(gaps):
+            text += (
+                f" Gap: validation loss at its lowest is {np.median(gaps):.2f} times the training loss "
+                f"(median; {gaps.min():.2f} to {gaps.max():.2f}), reached at epoch {np.median(stops):.0f} "
+                f"({stops.min()} to {stops.max()})."
+            )
+        blocks.append(
+            f'<figure class="gap"><figcaption><b>{escape(facts.name)}</b> · {escape(text)}</figcaption>'
+            f"{_key('training', 'validation', always=True)}{training_figure(facts.curves, labels)}</figure>"
+        )
+    inside = "".join(blocks) or empty("No loss curves were recorded.")
+    lead = "Loss by epoch, one panel a fold, one line a seed."
+    return f'<section><h2>Training</h2><p class="sub">{lead}</p>{inside}</section>'
+
+
+def _networks(networks: Sequence[tuple[str, Network]]) -> str:
+    if not networks:
+        return ""
+    blocks = []
+    for name, network in networks:
+        listed = ", ".join(network.features)
+        blocks.append(
+            f'<figure class="gap"><figcaption><b>{escape(name)}</b> · {network.parameters:,} parameters · '
+            f"reads {escape(listed)}</figcaption>{network_figure(network)}</figure>"
+        )
+    return f"<section><h2>Network</h2>{''.join(blocks)}</section>"
+
+
+def _tests(facts: Facts) -> str:
+    frame = getattr(facts.verdict, "table", None)
+    if frame is None or len(frame) == 0:
+        return ""
+    frame = frame.reset_index() if getattr(frame.index, "name", None) or frame.index.dtype == object else frame
+    head = [str(c).replace("_", " ") for c in frame.columns]
+    rows = [[plain_name(v) if isinstance(v, str) else _cell(v) for v in row] for row in frame.itertuples(index=False)]
+    return f'<figure class="gap"><figcaption><b>Tests</b></figcaption>{table(head, rows)}</figure>'
+
+
+def _scores(every: Sequence[Facts]) -> str:
+    parts = ["<section><h2>Scores</h2>"]
+    for facts in every:
+        scores = facts.study.scores()
+        metrics = list(dict.fromkeys(m for values in scores.values() for m in values))
+        rows = [[plain_name(str(name)), *(_cell(values.get(m)) for m in metrics)] for name, values in scores.items()]
+        seeds = [v for v in facts.by_seed if np.isfinite(v)]
+        spread = f" Skill of single seeds: {', '.join(percent(v, 2, True) for v in seeds)}." if len(seeds) > 1 else ""
+        note = f"{facts.counts}.{spread} Trials counted in {facts.trials_where}."
+        head = ["", *(m.replace("_", " ") for m in metrics)]
+        parts.append(_figure(facts.name, note, table(head, rows, mark=_ours(scores))))
+    return "".join([*parts, "</section>"])
+
+
+def _ours(scores) -> int | None:
+    names = [str(n).lower() for n in scores]
+    return next((i for i, n in enumerate(names) if n in ("model", "lstm", "forecast", "forecaster")), None)
+
+
+def _folds(every: Sequence[Facts]) -> str:
+    parts = ["<section><h2>Folds</h2>"]
+    for facts in every:
+        rows = []
+        for fold, result in zip(facts.study.folds, facts.by_fold, strict=True):
+            train = f"{_date(fold.train_start)} – {_date(fold.train_end)}"
+            test = f"{_date(fold.test_start)} – {_date(fold.test_end)}"
+            words = result.note if getattr(fold, "failure", None) else _interval(result)
+            rows.append([str(fold.number), train, f"{fold.n_train:,}", test, f"{fold.n_test:,}", words])
+        head = ["fold", "training", "rows", "test", "rows", "skill, 90 % interval"]
+        parts.append(
+            f'<figure class="gap"><figcaption><b>{escape(facts.name)}</b></figcaption>{table(head, rows)}</figure>'
+        )
+    return "".join([*parts, "</section>"])
+
+
+def _data(page: Page) -> str:
+    parts = [f'<section><h2>Data</h2><p class="sub">{escape(page.source)}</p>']
+    if page.issues is None:
+        parts.append(empty("Not checked."))
+    elif not page.issues:
+        parts.append(empty("The checks found no issue in these bars."))
+    else:
+        note = "" if page.issues_seen <= len(page.issues) else f", the first {len(page.issues)} are shown"
+        parts.append(f'<p class="sub">The checks found {plural(page.issues_seen, "issue")}{note}.</p>')
+        parts.append(table(["symbol", "kind", "rows", "what"], page.issues, words=(1, 3)))
+    return "".join([*parts, "</section>"])
+
+
+def _footer(page: Page) -> str:
+    made = f"bars {page.digest[:16]} · made with longshort {page.version}"
+    return (
+        "<footer><p>Not investment advice. Past forecasts say little about future ones.</p>"
+        f"<p>Data: {escape(page.source)} · {escape(made)}</p></footer>"
+    )
+
+
+def _figure(title: str, note: str, drawing: str) -> str:
+    tail = f" · {escape(note)}" if note else ""
+    return f'<figure class="gap"><figcaption><b>{escape(title)}</b>{tail}</figcaption>{drawing}</figure>'
+
+
+def _key(actual: str, model: str, naive: str = "", always: bool = False) -> str:
+    # lines carry their names where there is room; the key is for narrow pages and for small panels
+    items = [("s-actual", actual), ("s-model", model), ("s-naive", naive)]
+    return (
+        f'<p class="key{" always" if always else ""}">'
+        + "".join(f'<span><i class="{c}"></i>{escape(n)}</span>' for c, n in items if n)
+        + "</p>"
+    )
+
+
+def _reference(facts: Facts) -> str:
+    return f"1 − MSE / MSE of {facts.reference_name}"
+
+
+def _interval(s: Skill, digits: int = 2) -> str:
+    if not np.isfinite(s.value):
+        return s.note or "–"
+    if not np.isfinite(s.low):
+        return percent(s.value, digits, True)
+    return f"{percent(s.value, digits, True)} ({percent(s.low, digits, True)} to {percent(s.high, digits, True)})"
+
+
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    ours: int | None = None,
+    mark: int | None = None,
+    words: Sequence[int] = (),
+) -> str:
+    """A table of texts; `ours` colours a column, `mark` a row, `words` are columns of prose."""
+
+    def cell(tag: str, j: int, text: str) -> str:
+        cls = "words" if j in words else "ours" if tag == "td" and j == ours else ""
+        return f"<{tag}{f' class={cls!r}' if cls else ''}>{escape(text)}</{tag}>"
+
+    top = "".join(cell("th", j, h) for j, h in enumerate(head))
+    body = "".join(
+        f"<tr{' class=ours' if i == mark else ''}>{''.join(cell('td', j, v) for j, v in enumerate(row))}</tr>"
+        for i, row in enumerate(rows)
+    )
+    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
+    if isinstance(value, float | np.floating):
+        return _number(float(value))
+    return str(value)
+
+
+def _number(value: float) -> str:
+    if not np.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    size = abs(value)
+    text = f"{value:,.1f}" if size >= 1000 else f"{value:.4g}" if size >= 1e-4 else f"{value:.2e}"
+    return text.replace("-", "−")
+
+
+def _date(stamp: int) -> str:
+    return str(np.datetime64(int(stamp), "ns").astype("datetime64[D]"))
