@@ -1,6 +1,391 @@
-// Stacked LSTM: training, prediction, ticks.
+// The LSTM as Python sees it: LSTMTrainer (float32) and LSTMTrainer64 (float64, the same code, for gradient checks).
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <chrono>
+#include <optional>
+
+#include "lstm_trainer.hpp"
+#include "python.hpp"
 
 namespace nb = nanobind;
+using namespace nb::literals;
 
-void bind_lstm(nb::module_&) {}
+namespace longshort {
+namespace {
+
+template <class Enum>
+Enum chosen(const std::string& what, const std::string& name, std::initializer_list<std::pair<const char*, Enum>> known) {
+    std::string names;
+    for (const auto& [text, value] : known) {
+        if (name == text) return value;
+        names += std::string(names.empty() ? "" : ", ") + "'" + text + "'";
+    }
+    raise_error("InputError", what + " must be one of " + names + "; was '" + name + "'.");
+}
+
+void require_range(const std::string& what, double value, double low, bool low_included, double high) {
+    const bool inside = (low_included ? value >= low : value > low) && (value < high || (std::isinf(high) && value < high));
+    require(inside, what + " must be " + (low_included ? "at least " : "above ") + show(low) +
+                        (std::isinf(high) ? "" : " and below " + show(high)) + ", was " + show(value) + ".");
+}
+
+void require_units(const std::string& what, const std::vector<int>& units) {
+    for (int n : units) require(n >= 1 && n <= 65536, what + " must be between 1 and 65536, was " + std::to_string(n) + ".");
+}
+
+TrainingOptions checked(TrainingOptions o) {
+    NetworkShape& s = o.shape;
+    require_units("n_inputs", {s.inputs});
+    require_units("n_outputs", {s.outputs});
+    require_units("lookback", {s.lookback});
+    require_units("batch_size", {o.batch_size});
+    require(!s.hidden.empty(), "hidden must name at least one LSTM layer, for example [50, 50]; it was empty.");
+    require_units("hidden", s.hidden);
+    require_units("head", s.head);
+    if (s.dropout.empty()) s.dropout.assign(s.hidden.size(), 0.0);
+    require(s.dropout.size() == s.hidden.size(), "dropout needs one rate per LSTM layer: expected " +
+                                                     std::to_string(s.hidden.size()) + ", was " +
+                                                     std::to_string(s.dropout.size()) + ".");
+    for (double rate : s.dropout) require_range("dropout", rate, 0, true, 1);
+    const double infinity = std::numeric_limits<double>::infinity();
+    require_range("lr", o.learning_rate, 0, true, infinity);
+    require_range("beta1", o.beta1, 0, true, 1);
+    require_range("beta2", o.beta2, 0, true, 1);
+    require_range("eps", o.epsilon, 0, false, infinity);
+    require_range("weight_decay", o.weight_decay, 0, true, infinity);
+    require_range("clip", o.clip, 0, true, infinity);
+    require_range("huber_delta", o.huber_delta, 0, false, infinity);
+    require(o.threads >= 1 && o.threads <= 64, "threads must be between 1 and 64, was " + std::to_string(o.threads) + ".");
+    return o;
+}
+
+template <class T>
+class PyTrainer {
+public:
+    using Data = nb::ndarray<const double, nb::c_contig, nb::device::cpu>;
+
+    PyTrainer(int n_inputs, std::vector<int> hidden, std::vector<int> head, int n_outputs,
+              const std::string& head_activation, std::vector<double> dropout, const std::string& loss,
+              double huber_delta, double lr, double beta1, double beta2, double eps, double weight_decay, double clip,
+              int batch_size, int lookback, uint64_t seed, const std::string& init, int threads)
+        : trainer_(checked({
+              .shape = {n_inputs, std::move(hidden), std::move(head), n_outputs, lookback, std::move(dropout)},
+              .head_activation = chosen<Activation>(
+                  "head_activation", head_activation,
+                  {{"linear", Activation::linear}, {"relu", Activation::relu}, {"tanh", Activation::tanh}}),
+              .loss = chosen<Loss>("loss", loss, {{"mse", Loss::mse}, {"huber", Loss::huber}}),
+              .huber_delta = huber_delta,
+              .learning_rate = lr,
+              .beta1 = beta1,
+              .beta2 = beta2,
+              .epsilon = eps,
+              .weight_decay = weight_decay,
+              .clip = clip,
+              .batch_size = batch_size,
+              .seed = seed,
+              .initialisation = chosen<Initialisation>(
+                  "init", init, {{"torch", Initialisation::torch}, {"keras", Initialisation::keras}}),
+              .threads = threads,
+          })) {}
+
+    void bind(Data data, int64_t time_stride, nb::handle center, nb::handle scale) {
+        const auto [c, s] = scaling(center, scale);
+        require(time_stride >= 1, "time_stride must be at least 1 element, was " + std::to_string(time_stride) + ".");
+        locked([&] { trainer_.set_scaling(c, s); });
+        series_ = {data.data(), data.size(), static_cast<std::ptrdiff_t>(time_stride)};
+        data_ = std::move(data);
+    }
+
+    double epoch(nb::handle starts_, nb::handle targets_) {
+        const auto starts = checked_starts(starts_, series_);
+        const std::vector<T> targets = checked_targets(targets_, starts.size());
+        const Series series = series_;
+        std::string failure;
+        double loss = 0;
+        locked([&] {
+            try {
+                loss = trainer_.train_epoch(series, starts.data(), targets.data(), starts.size());
+            } catch (const NotFinite& error) {
+                failure = error.what();
+            }
+        });
+        if (!failure.empty())
+            raise_error("TrainingError", "Training stopped: " + failure + ". The weights are those before that batch. " +
+                                             "Look for non-finite inputs, lower lr (" +
+                                             show(trainer_.options().learning_rate) + ") or set clip.");
+        return loss;
+    }
+
+    double loss(nb::handle starts_, nb::handle targets_, std::optional<int64_t> dropout_step) {
+        const auto starts = checked_starts(starts_, series_);
+        const std::vector<T> targets = checked_targets(targets_, starts.size());
+        const Series series = series_;
+        double loss = 0;
+        locked([&] { loss = trainer_.mean_loss(series, starts.data(), targets.data(), starts.size(), dropout_step); });
+        return loss;
+    }
+
+    nb::dict gradient(nb::handle starts_, nb::handle targets_, std::optional<int64_t> dropout_step) {
+        const auto starts = checked_starts(starts_, series_);
+        const std::vector<T> targets = checked_targets(targets_, starts.size());
+        const Series series = series_;
+        std::vector<T> gradient;
+        locked([&] {
+            trainer_.mean_gradient(series, starts.data(), targets.data(), starts.size(), dropout_step);
+            gradient = trainer_.gradient();
+        });
+        return named(gradient);
+    }
+
+    nb::object predict(nb::handle starts_) {
+        const auto starts = checked_starts(starts_, series_, true);
+        return predict_from(series_, starts.data(), starts.size());
+    }
+
+    nb::object predict_windows(nb::handle windows_, nb::handle center, nb::handle scale) {
+        const auto windows = to_array<double>(windows_, "windows");
+        const NetworkShape& shape = trainer_.shape();
+        const std::vector<std::size_t> found = shape_of(windows);
+        const std::size_t steps = shape.lookback, inputs = shape.inputs;
+        require(found.size() == 3 && found[1] == steps && found[2] == inputs,
+                "windows must have shape (n, " + std::to_string(steps) + ", " + std::to_string(inputs) + "), was " +
+                    show_shape(found) + ".");
+        if (!center.is_none() || !scale.is_none()) {
+            const auto [c, s] = scaling(center, scale);
+            locked([&] { trainer_.set_scaling(c, s); });
+        }
+        std::vector<int64_t> starts(found[0]);
+        for (std::size_t i = 0; i < starts.size(); ++i) starts[i] = static_cast<int64_t>(i * steps * inputs);
+        return predict_from({windows.data(), windows.size(), static_cast<std::ptrdiff_t>(inputs)}, starts.data(),
+                            starts.size());
+    }
+
+    nb::dict weights() {
+        std::vector<T> values;
+        locked([&] { values = std::as_const(trainer_).parameters(); });
+        return named(values);
+    }
+
+    void set_weights(nb::dict given) {
+        std::vector<T> values(trainer_.map().size());
+        std::size_t known = 0;
+        for (const Parameter& p : trainer_.map().named) {
+            require(given.contains(p.name.c_str()), "weights lacks '" + p.name + "' of shape " + show_shape(p.shape) + ".");
+            const auto array = to_array<T>(given[p.name.c_str()], p.name);
+            require(shape_of(array) == p.shape,
+                    p.name + " must have shape " + show_shape(p.shape) + ", was " + show_shape(shape_of(array)) + ".");
+            require_finite(array.data(), array.size(), p.name);
+            std::copy_n(array.data(), array.size(), values.begin() + static_cast<std::ptrdiff_t>(p.offset));
+            ++known;
+        }
+        if (given.size() != known)
+            for (auto [key, value] : given) {
+                const std::string name = nb::cast<std::string>(nb::str(key));
+                bool found = false;
+                for (const Parameter& p : trainer_.map().named) found |= p.name == name;
+                if (!found) raise_error("UnknownName", "weights has '" + name + "', which this network does not.");
+            }
+        locked([&] { trainer_.parameters() = values; });
+    }
+
+    // Everything that training goes on from: resuming gives the bits of never having stopped.
+    nb::dict state() {
+        nb::dict out;
+        std::vector<T> weights, first, second;
+        int64_t counters[2] = {};
+        locked([&] {
+            weights = std::as_const(trainer_).parameters();
+            first = trainer_.first_moment();
+            second = trainer_.second_moment();
+            counters[0] = trainer_.step;
+            counters[1] = trainer_.epoch;
+        });
+        out["weights"] = to_numpy(weights.data(), {weights.size()});
+        out["first_moment"] = to_numpy(first.data(), {first.size()});
+        out["second_moment"] = to_numpy(second.data(), {second.size()});
+        out["step"] = to_numpy(&counters[0], {1});
+        out["epoch"] = to_numpy(&counters[1], {1});
+        return out;
+    }
+
+    void set_state(nb::dict given) {
+        const std::size_t n = trainer_.map().size();
+        auto vector_of = [&](const char* key) {
+            require(given.contains(key), "state lacks '" + std::string(key) + "'.");
+            const auto array = to_array<T>(given[key], key);
+            require(array.size() == n, "state's " + std::string(key) + " must hold " + std::to_string(n) + " numbers, was " +
+                                           std::to_string(array.size()) + ".");
+            require_finite(array.data(), n, key);
+            return std::vector<T>(array.data(), array.data() + n);
+        };
+        auto counter_of = [&](const char* key) {
+            require(given.contains(key), "state lacks '" + std::string(key) + "'.");
+            const auto array = to_array<int64_t>(given[key], key);
+            require(array.size() == 1 && array.data()[0] >= 0, "state's " + std::string(key) + " must be one count.");
+            return array.data()[0];
+        };
+        const auto weights = vector_of("weights"), first = vector_of("first_moment"), second = vector_of("second_moment");
+        const int64_t step = counter_of("step"), epoch = counter_of("epoch");
+        locked([&] {
+            trainer_.parameters() = weights;
+            trainer_.first_moment() = first;
+            trainer_.second_moment() = second;
+            trainer_.step = step;
+            trainer_.epoch = epoch;
+        });
+    }
+
+    std::size_t n_parameters() const { return trainer_.map().size(); }
+    int64_t epochs_done() const { return trainer_.epoch; }
+    int64_t steps_done() const { return trainer_.step; }
+    double learning_rate() const { return trainer_.options().learning_rate; }
+    void set_learning_rate(double rate) {
+        require_range("lr", rate, 0, true, std::numeric_limits<double>::infinity());
+        locked([&] { trainer_.set_learning_rate(rate); });
+    }
+
+private:
+    // Run with the interpreter released and the trainer to ourselves.
+    template <class F>
+    void locked(F&& f) {
+        nb::gil_scoped_release release;
+        std::lock_guard lock(trainer_.mutex());
+        f();
+    }
+
+    std::pair<std::vector<double>, std::vector<double>> scaling(nb::handle center_, nb::handle scale_) const {
+        const std::size_t inputs = trainer_.shape().inputs;
+        const auto center = to_array<double>(center_, "center"), scale = to_array<double>(scale_, "scale");
+        require(center.size() == inputs && scale.size() == inputs,
+                "center and scale need " + std::to_string(inputs) + " numbers each, one per input, was " +
+                    std::to_string(center.size()) + " and " + std::to_string(scale.size()) + ".");
+        require_finite(center.data(), inputs, "center");
+        require_finite(scale.data(), inputs, "scale");
+        for (std::size_t i = 0; i < inputs; ++i)
+            require(scale.data()[i] > 0, "scale must be positive, but input " + std::to_string(i) + " has " +
+                                             show(scale.data()[i]) + ". Drop constant inputs or give them scale 1.");
+        return {{center.data(), center.data() + inputs}, {scale.data(), scale.data() + inputs}};
+    }
+
+    std::vector<int64_t> checked_starts(nb::handle starts_, const Series& series, bool may_be_empty = false) const {
+        require(series.data != nullptr, "Call bind(data, ...) first: there is no series to cut windows from.");
+        const auto starts = to_array<int64_t>(starts_, "starts");
+        require(starts.ndim() == 1, "starts must be one-dimensional, was of shape " + show_shape(shape_of(starts)) + ".");
+        const std::size_t n = starts.size();
+        require(may_be_empty || n > 0, "starts must name at least one window; it was empty.");
+        require(n < UINT32_MAX, "starts must hold fewer than 2^32 windows, was " + std::to_string(n) + ".");
+        const NetworkShape& shape = trainer_.shape();
+        const int64_t reach = (shape.lookback - 1) * static_cast<int64_t>(series.time_stride) + shape.inputs;
+        const int64_t last = static_cast<int64_t>(series.size) - reach;
+        for (std::size_t i = 0; i < n; ++i)
+            require(starts.data()[i] >= 0 && starts.data()[i] <= last,
+                    "starts[" + std::to_string(i) + "] = " + std::to_string(starts.data()[i]) +
+                        " is outside the series: a window reaches over " + std::to_string(reach) + " of its " +
+                        std::to_string(series.size) + " elements.");
+        return {starts.data(), starts.data() + n};
+    }
+
+    std::vector<T> checked_targets(nb::handle targets_, std::size_t n) const {
+        const auto targets = to_array<T>(targets_, "targets");
+        const std::size_t outputs = trainer_.shape().outputs;
+        const std::vector<std::size_t> found = shape_of(targets);
+        const bool fits = (found.size() == 2 && found[0] == n && found[1] == outputs) ||
+                          (found.size() == 1 && found[0] == n && outputs == 1);
+        require(fits, "targets must have shape " + show_shape({n, outputs}) + ", was " + show_shape(found) + ".");
+        require_finite(targets.data(), targets.size(), "targets");
+        return {targets.data(), targets.data() + targets.size()};
+    }
+
+    nb::object predict_from(const Series& series, const int64_t* starts, std::size_t n) {
+        const std::size_t outputs = trainer_.shape().outputs;
+        std::vector<double> out(n * outputs);
+        locked([&] { trainer_.predict(series, starts, n, out.data()); });
+        return to_numpy(out.data(), {n, outputs});
+    }
+
+    nb::dict named(const std::vector<T>& flat) const {
+        nb::dict out;
+        for (const Parameter& p : trainer_.map().named) out[p.name.c_str()] = to_numpy(flat.data() + p.offset, p.shape);
+        return out;
+    }
+
+    Trainer<T> trainer_;
+    Series series_;
+    Data data_;  // keeps the series alive
+};
+
+template <class T>
+void bind_trainer(nb::module_& m, const char* name, const char* doc) {
+    using P = PyTrainer<T>;
+    nb::class_<P>(m, name, doc)
+        .def(nb::init<int, std::vector<int>, std::vector<int>, int, const std::string&, std::vector<double>,
+                      const std::string&, double, double, double, double, double, double, double, int, int, uint64_t,
+                      const std::string&, int>(),
+             "n_inputs"_a, "hidden"_a, "head"_a = std::vector<int>{}, "n_outputs"_a = 1, "head_activation"_a = "linear",
+             "dropout"_a = std::vector<double>{}, "loss"_a = "mse", "huber_delta"_a = 1.0, "lr"_a = 1e-3,
+             "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0, "clip"_a = 0.0,
+             "batch_size"_a = 32, "lookback"_a = 60, "seed"_a = 0, "init"_a = "torch", "threads"_a = 1)
+        .def("bind", &P::bind, nb::arg("data").noconvert(), "time_stride"_a, "center"_a, "scale"_a,
+             "Cut windows from this float64 C-contiguous array from now on. It is kept alive, never copied; inputs are\n"
+             "(x - center) / scale, computed in float64.")
+        .def("epoch", &P::epoch, "starts"_a, "targets"_a,
+             "Train on every window once, in shuffled order; return the mean loss as seen, dropout included.")
+        .def("loss", &P::loss, "starts"_a, "targets"_a, "dropout_step"_a = nb::none(),
+             "Mean loss over the windows, without dropout (or with the masks of training step `dropout_step`).")
+        .def("predict", &P::predict, "starts"_a,
+             "Outputs (n, n_outputs) for the windows. A row depends on its window and the weights only, to the bit.")
+        .def("predict_windows", &P::predict_windows, "windows"_a, "center"_a = nb::none(), "scale"_a = nb::none(),
+             "Outputs for windows (n, lookback, n_inputs) given as such: the bits of `predict` on the same data.")
+        .def("gradient", &P::gradient, "starts"_a, "targets"_a, "dropout_step"_a = nb::none(),
+             "Gradient of the mean loss by name.")
+        .def("weights", &P::weights, "Weights by torch's names, as copies.")
+        .def("set_weights", &P::set_weights, "weights"_a, "Replace all weights; names and shapes must fit exactly.")
+        .def("state", &P::state, "Weights, Adam's moments and counters: everything training goes on from.")
+        .def("set_state", &P::set_state, "state"_a, "Go on from `state()`, bit for bit.")
+        .def_prop_ro("n_parameters", &P::n_parameters, "Count of all weights, both biases of a layer included.")
+        .def_prop_ro("epochs_done", &P::epochs_done)
+        .def_prop_ro("steps_done", &P::steps_done)
+        .def_prop_rw("lr", &P::learning_rate, &P::set_learning_rate);
+}
+
+// The rate of fused multiply-adds one core reaches on registers alone, in GFLOP/s: the floor benchmarks refer to.
+double fma_peak(double seconds) {
+    constexpr int chains = vector_registers >= 32 ? 24 : 12;
+    using Clock = std::chrono::steady_clock;
+    double best = 0;
+    nb::gil_scoped_release release;
+    const auto begin = Clock::now();
+    while (std::chrono::duration<double>(Clock::now() - begin).count() < seconds) {
+        vec<float> x[chains];
+        for (int c = 0; c < chains; ++c) x[c] = broadcast(0.001f * static_cast<float>(c));
+        vec<float> factor = broadcast(0.999f);
+        asm volatile("" : "+m"(factor));
+        const vec<float> a = factor;
+        constexpr int rounds = 100000;
+        const auto start = Clock::now();
+        for (int k = 0; k < rounds; ++k) {
+#pragma GCC unroll 32
+            for (int c = 0; c < chains; ++c) x[c] = fma(x[c], a, a);
+        }
+        const double elapsed = std::chrono::duration<double>(Clock::now() - start).count();
+        vec<float> sum{};
+        for (int c = 0; c < chains; ++c) sum += x[c];
+        asm volatile("" : "+m"(sum));
+        best = std::max(best, 2.0 * simd<float>::lanes * chains * rounds / elapsed * 1e-9);
+    }
+    return best;
+}
+
+}  // namespace
+}  // namespace longshort
+
+void bind_lstm(nb::module_& m) {
+    longshort::bind_trainer<float>(m, "LSTMTrainer", "A stacked LSTM with a dense head, trained by Adam, in float32.");
+    longshort::bind_trainer<double>(m, "LSTMTrainer64", "LSTMTrainer in float64: the same code, for checks.");
+    m.def("fma_peak", &longshort::fma_peak, "seconds"_a = 0.2,
+          "Measured peak of one core's float32 fused multiply-adds, in GFLOP/s.");
+}

@@ -1,0 +1,227 @@
+// What a network is: its shape, and where every parameter and every intermediate value of a batch lies in memory.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "random.hpp"
+#include "simd.hpp"
+
+namespace longshort {
+
+enum class Activation { linear, relu, tanh };
+enum class Loss { mse, huber };
+enum class Initialisation { torch, keras };
+
+struct NetworkShape {
+    int inputs = 1;
+    std::vector<int> hidden;    // units of each LSTM layer
+    std::vector<int> head;      // units of each dense layer before the last
+    int outputs = 1;
+    int lookback = 1;
+    std::vector<double> dropout;  // after each LSTM layer
+
+    int layers() const { return static_cast<int>(hidden.size()); }
+    int layer_inputs(int layer) const { return layer == 0 ? inputs : hidden[layer - 1]; }
+    int dense_layers() const { return static_cast<int>(head.size()) + 1; }
+    int dense_inputs(int j) const { return j == 0 ? hidden.back() : head[j - 1]; }
+    int dense_outputs(int j) const { return j == static_cast<int>(head.size()) ? outputs : head[j]; }
+    int widest() const {
+        return std::max(inputs, *std::max_element(hidden.begin(), hidden.end()));
+    }
+};
+
+// One named array inside the flat vector of all parameters, in torch's names, shapes and gate order (i, f, g, o).
+struct Parameter {
+    std::string name;
+    std::vector<std::size_t> shape;
+    std::size_t offset;
+    std::size_t size;
+};
+
+struct LayerOffsets {
+    std::size_t weight_ih, weight_hh, bias_ih, bias_hh;
+};
+struct DenseOffsets {
+    std::size_t weight, bias;
+};
+
+class ParameterMap {
+public:
+    explicit ParameterMap(const NetworkShape& shape) {
+        for (int i = 0; i < shape.layers(); ++i) {
+            const std::string prefix = "lstm." + std::to_string(i) + ".";
+            const std::size_t rows = 4 * static_cast<std::size_t>(shape.hidden[i]), in = shape.layer_inputs(i);
+            LayerOffsets o;
+            o.weight_ih = add(prefix + "weight_ih_l0", {rows, in});
+            o.weight_hh = add(prefix + "weight_hh_l0", {rows, rows / 4});
+            o.bias_ih = add(prefix + "bias_ih_l0", {rows});
+            o.bias_hh = add(prefix + "bias_hh_l0", {rows});
+            layers.push_back(o);
+        }
+        for (int j = 0; j < shape.dense_layers(); ++j) {
+            const std::string prefix = "head." + std::to_string(j) + ".";
+            const std::size_t out = shape.dense_outputs(j), in = shape.dense_inputs(j);
+            DenseOffsets o;
+            o.weight = add(prefix + "weight", {out, in});
+            o.bias = add(prefix + "bias", {out});
+            dense.push_back(o);
+        }
+    }
+
+    std::size_t size() const { return size_; }
+
+    std::vector<Parameter> named;
+    std::vector<LayerOffsets> layers;
+    std::vector<DenseOffsets> dense;
+
+private:
+    std::size_t add(std::string name, std::vector<std::size_t> shape) {
+        std::size_t size = 1;
+        for (std::size_t extent : shape) size *= extent;
+        named.push_back({std::move(name), std::move(shape), size_, size});
+        size_ += size;
+        return size_ - size;
+    }
+    std::size_t size_ = 0;
+};
+
+// Starting weights. `torch`: U(-1/sqrt(H), 1/sqrt(H)) in the LSTM, U(-1/sqrt(in), 1/sqrt(in)) in dense layers.
+// `keras`: Glorot uniform kernels, orthogonal recurrent kernel, biases 0 but the forget gate's 1 (in bias_ih).
+template <class T>
+void initialise(const NetworkShape& shape, const ParameterMap& map, Initialisation kind, uint64_t seed, T* parameters) {
+    uint64_t number = 0;
+    auto uniform = [&](std::size_t offset, std::size_t size, double bound) {
+        Stream stream(stream_key(seed, Purpose::initialisation, number++));
+        for (std::size_t k = 0; k < size; ++k) parameters[offset + k] = static_cast<T>(stream.uniform(-bound, bound));
+    };
+    auto orthogonal = [&](std::size_t offset, std::size_t rows, std::size_t columns) {  // orthonormal columns
+        Stream stream(stream_key(seed, Purpose::initialisation, number++));
+        std::vector<double> q(rows * columns);  // by column
+        for (double& x : q) x = stream.normal();
+        for (std::size_t k = 0; k < columns; ++k) {
+            double* column = &q[k * rows];
+            for (int pass = 0; pass < 2; ++pass)  // Gram-Schmidt, twice for orthogonality to the last bits
+                for (std::size_t j = 0; j < k; ++j) {
+                    const double* other = &q[j * rows];
+                    double dot = 0;
+                    for (std::size_t r = 0; r < rows; ++r) dot += column[r] * other[r];
+                    for (std::size_t r = 0; r < rows; ++r) column[r] -= dot * other[r];
+                }
+            double square = 0;
+            for (std::size_t r = 0; r < rows; ++r) square += column[r] * column[r];
+            for (std::size_t r = 0; r < rows; ++r) column[r] /= std::sqrt(square);
+        }
+        for (std::size_t r = 0; r < rows; ++r)
+            for (std::size_t k = 0; k < columns; ++k)
+                parameters[offset + r * columns + k] = static_cast<T>(q[k * rows + r]);
+    };
+    auto glorot = [](std::size_t in, std::size_t out) { return std::sqrt(6.0 / static_cast<double>(in + out)); };
+
+    std::fill(parameters, parameters + map.size(), T(0));
+    for (int i = 0; i < shape.layers(); ++i) {
+        const LayerOffsets& o = map.layers[i];
+        const std::size_t units = shape.hidden[i], rows = 4 * units, in = shape.layer_inputs(i);
+        if (kind == Initialisation::torch) {
+            const double bound = 1 / std::sqrt(static_cast<double>(units));
+            uniform(o.weight_ih, rows * in, bound);
+            uniform(o.weight_hh, rows * units, bound);
+            uniform(o.bias_ih, rows, bound);
+            uniform(o.bias_hh, rows, bound);
+        } else {
+            uniform(o.weight_ih, rows * in, glorot(in, rows));
+            orthogonal(o.weight_hh, rows, units);
+            std::fill_n(parameters + o.bias_ih + units, units, T(1));
+        }
+    }
+    for (int j = 0; j < shape.dense_layers(); ++j) {
+        const DenseOffsets& o = map.dense[j];
+        const std::size_t in = shape.dense_inputs(j), out = shape.dense_outputs(j);
+        if (kind == Initialisation::torch) {
+            const double bound = 1 / std::sqrt(static_cast<double>(in));
+            uniform(o.weight, out * in, bound);
+            uniform(o.bias, out, bound);
+        } else {
+            uniform(o.weight, out * in, glorot(in, out));
+        }
+    }
+}
+
+// Where the values of one vector of samples (as many as a register has lanes) lie, counted in scalars. Each value is
+// an array [time][row][lane]; time-major arrays that the weight gradient reads in blocks are spaced so that successive
+// steps do not fall on the same cache sets.
+struct LayerBuffers {
+    int units = 0, inputs = 0;
+    std::size_t gates = 0, gates_step = 0;      // i, f, g, o; after the backward pass their pre-activation gradients
+    std::size_t cell = 0, cell_step = 0;        // lookback + 1 steps, the first zero
+    std::size_t tanh_cell = 0, tanh_step = 0;
+    std::size_t hidden = 0, hidden_step = 0;    // lookback + 1 steps, the first zero
+    std::size_t output = 0, output_step = 0;    // hidden after dropout; the same place where there is none
+    std::size_t input = 0, input_step = 0;
+};
+
+class BatchLayout {
+public:
+    BatchLayout(const NetworkShape& shape, int lanes, bool training) : lanes_(lanes) {
+        const std::size_t steps = shape.lookback;
+        window_step = rows(shape.inputs);
+        window = take(steps * window_step);
+        std::size_t below = window, below_step = window_step;
+        for (int i = 0; i < shape.layers(); ++i) {
+            LayerBuffers b;
+            b.units = shape.hidden[i];
+            b.inputs = shape.layer_inputs(i);
+            b.input = below;
+            b.input_step = below_step;
+            b.hidden_step = rows(b.units);
+            b.hidden = take((steps + 1) * b.hidden_step);
+            b.cell_step = training ? rows(b.units) : 0;
+            b.cell = take(training ? (steps + 1) * b.cell_step : rows(b.units));
+            if (training) {
+                b.gates_step = rows(4 * b.units / 16 * 16 + (4 * b.units % 16 <= 8 ? 8 : 24));
+                b.gates = take(steps * b.gates_step);
+                b.tanh_step = rows(b.units);
+                b.tanh_cell = take(steps * b.tanh_step);
+            }
+            b.output_step = b.hidden_step;
+            if (training && shape.dropout[i] > 0)
+                b.output = take(steps * b.output_step);
+            else
+                b.output = b.hidden + b.hidden_step;
+            below = b.output;
+            below_step = b.output_step;
+            layers.push_back(b);
+        }
+        for (int j = 0; j < shape.dense_layers(); ++j) {
+            dense.push_back(take(rows(shape.dense_outputs(j))));
+            if (training) dense_gradient.push_back(take(rows(shape.dense_outputs(j))));
+        }
+        if (training) {
+            above_step = rows(*std::max_element(shape.hidden.begin(), shape.hidden.end()));
+            above = take(steps * above_step);
+            carry = take(above_step);
+        }
+    }
+
+    std::size_t size() const { return size_; }
+
+    std::vector<LayerBuffers> layers;
+    std::vector<std::size_t> dense, dense_gradient;
+    std::size_t window = 0, window_step = 0;
+    std::size_t above = 0, above_step = 0;  // gradient of each step's output, from the layer above
+    std::size_t carry = 0;                  // gradient of the cell state, carried back in time
+
+private:
+    std::size_t rows(std::size_t n) const { return n * lanes_; }
+    std::size_t take(std::size_t n) {
+        size_ += n;
+        return size_ - n;
+    }
+    std::size_t lanes_;
+    std::size_t size_ = 0;
+};
+
+}  // namespace longshort

@@ -1,0 +1,491 @@
+// Training and prediction of one stacked LSTM: batches gathered straight from the series, Adam, everything reproducible
+// to the last bit from (seed, epoch, step).
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "lstm_kernel.hpp"
+#include "lstm_network.hpp"
+#include "random.hpp"
+#include "workers.hpp"
+#include "workspace.hpp"
+
+namespace longshort {
+
+struct TrainingOptions {
+    NetworkShape shape;
+    Activation head_activation = Activation::linear;
+    Loss loss = Loss::mse;
+    double huber_delta = 1.0;
+    double learning_rate = 1e-3, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.0;
+    double clip = 0.0;  // largest global norm of a batch's gradient; 0 for no limit
+    int batch_size = 32;
+    uint64_t seed = 0;
+    Initialisation initialisation = Initialisation::torch;
+    int threads = 1;
+};
+
+// The series windows are cut from: step t of the window that starts at element s is x[s + t * time_stride + feature].
+struct Series {
+    const double* data = nullptr;
+    std::size_t size = 0;
+    std::ptrdiff_t time_stride = 1;
+};
+
+struct NotFinite : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+template <class T>
+class Trainer {
+public:
+    static constexpr int lanes = simd<T>::lanes;
+
+    explicit Trainer(TrainingOptions options)
+        : options_(std::move(options)),
+          map_(options_.shape),
+          training_layout_(options_.shape, lanes, true),
+          inference_layout_(options_.shape, lanes, false),
+          parameters_(map_.size()),
+          gradient_(map_.size()),
+          first_moment_(map_.size()),
+          second_moment_(map_.size()),
+          packed_(options_.shape.layers()),
+          center_(options_.shape.inputs, 0.0),
+          scale_(options_.shape.inputs, 1.0) {
+        initialise(options_.shape, map_, options_.initialisation, options_.seed, parameters_.data());
+    }
+
+    const TrainingOptions& options() const { return options_; }
+    const NetworkShape& shape() const { return options_.shape; }
+    const ParameterMap& map() const { return map_; }
+    std::mutex& mutex() { return mutex_; }
+
+    std::vector<T>& parameters() {  // to be changed only with the mutex held
+        packed_valid_ = false;
+        return parameters_;
+    }
+    const std::vector<T>& parameters() const { return parameters_; }
+    std::vector<T>& first_moment() { return first_moment_; }
+    std::vector<T>& second_moment() { return second_moment_; }
+    const std::vector<T>& gradient() const { return gradient_; }
+    int64_t step = 0, epoch = 0;
+
+    void set_scaling(std::vector<double> center, std::vector<double> scale) {
+        center_ = std::move(center);
+        scale_ = std::move(scale);
+    }
+    void set_learning_rate(double rate) { options_.learning_rate = rate; }
+
+    // One pass over all samples in shuffled order; the mean loss as seen, dropout included.
+    double train_epoch(const Series& series, const int64_t* starts, const T* targets, std::size_t n) {
+        Session session(*this, training_layout_);
+        std::vector<uint32_t> order(n);
+        for (std::size_t i = 0; i < n; ++i) order[i] = static_cast<uint32_t>(i);
+        shuffle(order, stream_key(options_.seed, Purpose::shuffle, epoch));
+        ++epoch;
+        const std::size_t batch_size = options_.batch_size, batches = (n + batch_size - 1) / batch_size;
+        double total = 0;
+        for (std::size_t batch = 0; batch < batches; ++batch) {
+            const std::size_t begin = batch * batch_size, size = std::min(batch_size, n - begin);
+            const double loss = accumulate_gradient(session, series, starts, targets, order.data() + begin, size, step);
+            const double norm = gradient_norm();
+            if (!std::isfinite(loss) || !std::isfinite(norm))
+                throw NotFinite("the " + std::string(std::isfinite(loss) ? "gradient" : "loss") +
+                                " was not finite in epoch " + std::to_string(epoch) + ", batch " +
+                                std::to_string(batch + 1) + " of " + std::to_string(batches));
+            adam(options_.clip > 0 && norm > options_.clip ? options_.clip / norm : 1.0);
+            total += loss;
+        }
+        return total / static_cast<double>(n);
+    }
+
+    // Mean loss; without dropout, or with the masks of training step `dropout_step`.
+    double mean_loss(const Series& series, const int64_t* starts, const T* targets, std::size_t n,
+                     std::optional<int64_t> dropout_step) {
+        if (dropout_step) return mean_gradient(series, starts, targets, n, dropout_step);
+        double total = 0;
+        forward_all(series, starts, n, [&](std::size_t sample, const T* prediction) {
+            total += sample_loss(prediction, targets + sample * shape().outputs, nullptr);
+        });
+        return total / static_cast<double>(n);
+    }
+
+    // Mean loss over all samples as one batch; leaves its gradient in gradient().
+    double mean_gradient(const Series& series, const int64_t* starts, const T* targets, std::size_t n,
+                         std::optional<int64_t> dropout_step) {
+        Session session(*this, training_layout_);
+        std::vector<uint32_t> order(n);
+        for (std::size_t i = 0; i < n; ++i) order[i] = static_cast<uint32_t>(i);
+        return accumulate_gradient(session, series, starts, targets, order.data(), n, dropout_step) /
+               static_cast<double>(n);
+    }
+
+    // Predictions (n, outputs), without dropout. Each row is a function of its window and the weights alone.
+    void predict(const Series& series, const int64_t* starts, std::size_t n, double* out) {
+        const int outputs = shape().outputs;
+        forward_all(series, starts, n, [&](std::size_t sample, const T* prediction) {
+            for (int j = 0; j < outputs; ++j) out[sample * outputs + j] = static_cast<double>(prediction[j]);
+        });
+    }
+
+private:
+    // What one call needs: scratch memory, packed weights, workers.
+    struct Session {
+        Session(Trainer& trainer, const BatchLayout& layout_)
+            : layout(layout_), vectors(2 * trainer.options_.threads), workspace(vectors * layout.size() * sizeof(T)) {
+            trainer.pack();
+            if (!trainer.workers_) trainer.workers_ = std::make_unique<Workers>(trainer.options_.threads);
+        }
+        T* vector(int v) const { return workspace.as<T>() + v * layout.size(); }
+
+        const BatchLayout& layout;
+        int vectors;  // of samples that are worked on together
+        Workspace workspace;
+    };
+
+    void pack() {
+        if (packed_valid_) return;
+        for (int i = 0; i < shape().layers(); ++i) {
+            const LayerOffsets& o = map_.layers[i];
+            const T* p = parameters_.data();
+            packed_[i].pack(shape().hidden[i], shape().layer_inputs(i), p + o.weight_ih, p + o.weight_hh, p + o.bias_ih,
+                            p + o.bias_hh);
+        }
+        packed_valid_ = true;
+    }
+
+    // ----------------------------------------------------------------------------------------------------------------
+    // Forward
+
+    // Scaled windows of up to `lanes` samples; lanes without a sample stay zero.
+    template <class StartOf>
+    void gather(const Series& series, const BatchLayout& layout, int count, StartOf start_of, T* base) const {
+        const int steps = shape().lookback, inputs = shape().inputs;
+        T* out = base + layout.window;
+        if (count < lanes) std::fill_n(out, steps * layout.window_step, T(0));
+        for (int l = 0; l < count; ++l) {
+            const double* x = series.data + start_of(l);
+            T* to = out + l;
+            for (int t = 0; t < steps; ++t, x += series.time_stride)
+                for (int f = 0; f < inputs; ++f, to += lanes) *to = static_cast<T>((x[f] - center_[f]) / scale_[f]);
+        }
+    }
+
+    template <int nv, bool training>
+    void forward(const BatchLayout& layout, std::optional<int64_t> dropout_step, uint32_t first_sample, T* base) const {
+        const std::size_t spacing = layout.size();
+        for (int i = 0; i < shape().layers(); ++i) {
+            const std::optional<Dropout<T>> dropout = dropout_of(i, dropout_step);
+            forward_layer<T, nv, training>(packed_[i], layout.layers[i], shape().lookback, i + 1 == shape().layers(),
+                                           dropout ? &*dropout : nullptr, first_sample, base, spacing);
+        }
+        for (int v = 0; v < nv; ++v) forward_head(layout, base + v * spacing);
+    }
+
+    const T* head_input(const BatchLayout& layout, int j, const T* base) const {
+        if (j > 0) return base + layout.dense[j - 1];
+        const LayerBuffers& top = layout.layers.back();
+        return base + top.output + (shape().lookback - 1) * top.output_step;
+    }
+
+    void forward_head(const BatchLayout& layout, T* base) const {
+        for (int j = 0; j < shape().dense_layers(); ++j) {
+            const T* weight = parameters_.data() + map_.dense[j].weight;
+            const T* bias = parameters_.data() + map_.dense[j].bias;
+            const T* x = head_input(layout, j, base);
+            const int in = shape().dense_inputs(j), out = shape().dense_outputs(j);
+            const bool hidden = j + 1 < shape().dense_layers();
+            for (int r = 0; r < out; ++r) {
+                vec<T> sum = broadcast(bias[r]);
+                for (int k = 0; k < in; ++k) sum = fma(broadcast(weight[r * in + k]), load(x + k * lanes), sum);
+                if (hidden) sum = activate(sum);
+                store(base + layout.dense[j] + r * lanes, sum);
+            }
+        }
+    }
+
+    vec<T> activate(vec<T> x) const {
+        const vec<T> zero{};
+        switch (options_.head_activation) {
+            case Activation::relu: return x < zero ? zero : x;
+            case Activation::tanh: return tanh_of(x);
+            default: return x;
+        }
+    }
+
+    // d * activation'(x), from y = activation(x).
+    vec<T> activate_backward(vec<T> d, vec<T> y) const {
+        const vec<T> zero{};
+        switch (options_.head_activation) {
+            case Activation::relu: return y > zero ? d : zero;
+            case Activation::tanh: return d * (T(1) - y * y);
+            default: return d;
+        }
+    }
+
+    std::optional<Dropout<T>> dropout_of(int layer, std::optional<int64_t> dropout_step) const {
+        if (!dropout_step || shape().dropout[layer] <= 0) return std::nullopt;
+        return Dropout<T>(shape().dropout[layer],
+                          stream_key(options_.seed, Purpose::dropout, static_cast<uint64_t>(*dropout_step), layer));
+    }
+
+    // each(sample, outputs) in order, for all samples without dropout.
+    template <class Each>
+    void forward_all(const Series& series, const int64_t* starts, std::size_t n, Each each) {
+        Session session(*this, inference_layout_);
+        const BatchLayout& layout = session.layout;
+        const std::size_t together = std::size_t(session.vectors) * lanes;
+        std::vector<T> prediction(shape().outputs);
+        for (std::size_t begin = 0; begin < n; begin += together) {
+            const std::size_t count = std::min(together, n - begin);
+            workers_->run([&](int worker) {
+                const std::size_t mine = begin + std::size_t(worker) * 2 * lanes;
+                if (mine >= begin + count) return;
+                const int samples = static_cast<int>(std::min<std::size_t>(2 * lanes, begin + count - mine));
+                T* base = session.vector(2 * worker);
+                for (int v = 0; v * lanes < samples; ++v)
+                    gather(series, layout, std::min(lanes, samples - v * lanes),
+                           [&](int l) { return starts[mine + v * lanes + l]; }, session.vector(2 * worker + v));
+                if (samples > lanes)
+                    forward<2, false>(layout, std::nullopt, 0, base);
+                else
+                    forward<1, false>(layout, std::nullopt, 0, base);
+            });
+            for (std::size_t i = 0; i < count; ++i) {
+                const T* out = session.vector(static_cast<int>(i / lanes)) + layout.dense.back() + i % lanes;
+                for (int j = 0; j < shape().outputs; ++j) prediction[j] = out[j * lanes];
+                each(begin + i, prediction.data());
+            }
+        }
+    }
+
+    // ----------------------------------------------------------------------------------------------------------------
+    // Loss
+
+    // Mean over the outputs of one sample's loss; its derivative by each output where asked for.
+    double sample_loss(const T* prediction, const T* target, T* derivative) const {
+        const int outputs = shape().outputs;
+        const T delta = static_cast<T>(options_.huber_delta);
+        double sum = 0;
+        for (int j = 0; j < outputs; ++j) {
+            const T error = prediction[j] - target[j], size = std::abs(error);
+            const bool quadratic = options_.loss == Loss::mse || !(size > delta);
+            T loss, slope;
+            if (options_.loss == Loss::mse) {
+                loss = error * error;
+                slope = 2 * error;
+            } else {
+                loss = quadratic ? T(0.5) * error * error : delta * (size - T(0.5) * delta);
+                slope = quadratic ? error : (error > 0 ? delta : -delta);
+            }
+            sum += static_cast<double>(loss);
+            if (derivative) derivative[j] = slope / outputs;
+        }
+        return sum / outputs;
+    }
+
+    // ----------------------------------------------------------------------------------------------------------------
+    // Gradient
+
+    // Forward and backward over one batch: gradient_ becomes that of its mean loss, returned is the sum of the losses.
+    double accumulate_gradient(Session& session, const Series& series, const int64_t* starts, const T* targets,
+                               const uint32_t* samples, std::size_t n, std::optional<int64_t> dropout_step) {
+        const BatchLayout& layout = session.layout;
+        pack();
+        std::fill(gradient_.begin(), gradient_.end(), T(0));
+        double total = 0;
+        const std::size_t together = std::size_t(session.vectors) * lanes;
+        std::vector<double> losses(together);
+        for (std::size_t begin = 0; begin < n; begin += together) {
+            const int count = static_cast<int>(std::min(together, n - begin));
+            const int vectors = (count + lanes - 1) / lanes, threads = workers_->count();
+            const int each = (vectors + threads - 1) / threads;  // vectors per worker, one or two
+            auto prepare = [&](int v) {
+                const std::size_t first = begin + std::size_t(v) * lanes;
+                gather(series, layout, std::min(lanes, count - v * lanes),
+                       [&](int l) { return starts[samples[first + l]]; }, session.vector(v));
+            };
+            auto differentiate = [&](int v) {
+                const std::size_t first = begin + std::size_t(v) * lanes;
+                loss_and_head_gradient(layout, std::min(lanes, count - v * lanes), samples + first, targets, n,
+                                       session.vector(v), losses.data() + v * lanes);
+            };
+            workers_->run([&](int worker) {
+                const int v = worker * each;
+                if (v >= vectors) return;
+                T* base = session.vector(v);
+                const uint32_t first = static_cast<uint32_t>(begin) + v * lanes;
+                if (each == 2 && v + 1 < vectors) {
+                    prepare(v);
+                    prepare(v + 1);
+                    forward<2, true>(layout, dropout_step, first, base);
+                    differentiate(v);
+                    differentiate(v + 1);
+                    backward<2>(layout, dropout_step, first, base);
+                } else {
+                    prepare(v);
+                    forward<1, true>(layout, dropout_step, first, base);
+                    differentiate(v);
+                    backward<1>(layout, dropout_step, first, base);
+                }
+            });
+            for (int i = 0; i < count; ++i) total += losses[i];
+            std::atomic<int> next_task{0};
+            workers_->run([&](int) { weight_gradients(session, layout, vectors, next_task); });
+        }
+        return total;
+    }
+
+    void loss_and_head_gradient(const BatchLayout& layout, int count, const uint32_t* samples, const T* targets,
+                                std::size_t n, T* base, double* losses) const {
+        const int outputs = shape().outputs, last = shape().dense_layers() - 1;
+        std::vector<T> prediction(outputs), slope(outputs);
+        T* d_out = base + layout.dense_gradient[last];
+        std::fill_n(d_out, outputs * lanes, T(0));
+        for (int l = 0; l < count; ++l) {
+            for (int j = 0; j < outputs; ++j) prediction[j] = (base + layout.dense[last])[j * lanes + l];
+            losses[l] = sample_loss(prediction.data(), targets + std::size_t(samples[l]) * outputs, slope.data());
+            for (int j = 0; j < outputs; ++j) d_out[j * lanes + l] = slope[j] / static_cast<T>(n);
+        }
+    }
+
+    // From the gradient of the outputs down to every gate.
+    template <int nv>
+    void backward(const BatchLayout& layout, std::optional<int64_t> dropout_step, uint32_t first_sample, T* base) const {
+        const std::size_t spacing = layout.size();
+        const int layers = shape().layers(), steps = shape().lookback;
+        const auto dropout = dropout_of(layers - 1, dropout_step);
+        for (int v = 0; v < nv; ++v)
+            backward_head(layout, dropout ? &*dropout : nullptr, first_sample + v * lanes, base + v * spacing);
+        for (int i = layers - 1; i >= 0; --i) {
+            const auto below = i > 0 ? dropout_of(i - 1, dropout_step) : std::nullopt;
+            const T* p = parameters_.data();
+            backward_layer<T, nv>(p + map_.layers[i].weight_ih, p + map_.layers[i].weight_hh, layout.layers[i], layout,
+                                  steps, i == layers - 1, i == 0, below ? &*below : nullptr, first_sample, base,
+                                  spacing);
+        }
+    }
+
+    void backward_head(const BatchLayout& layout, const Dropout<T>* dropout, uint32_t first_sample, T* base) const {
+        const int steps = shape().lookback;
+        for (int j = shape().dense_layers() - 1; j >= 0; --j) {
+            const T* weight = parameters_.data() + map_.dense[j].weight;
+            const T* d_out = base + layout.dense_gradient[j];
+            const int in = shape().dense_inputs(j), out = shape().dense_outputs(j);
+            for (int k = 0; k < in; ++k) {
+                vec<T> d{};
+                for (int r = 0; r < out; ++r) d = fma(broadcast(weight[r * in + k]), load(d_out + r * lanes), d);
+                if (j > 0) {
+                    const vec<T> y = load(base + layout.dense[j - 1] + k * lanes);
+                    store(base + layout.dense_gradient[j - 1] + k * lanes, activate_backward(d, y));
+                } else {
+                    if (dropout) d *= (*dropout)(steps - 1, k, first_sample);
+                    store(base + layout.above + (steps - 1) * layout.above_step + k * lanes, d);
+                }
+            }
+        }
+    }
+
+    // Weight gradients by blocks of rows. Each block is worked on by whoever is free and sums over the vectors of
+    // samples in order, so the result does not depend on the number of workers.
+    void weight_gradients(const Session& session, const BatchLayout& layout, int vectors, std::atomic<int>& next_task) {
+        const int steps = shape().lookback;
+        int number = 0, mine = next_task.fetch_add(1);
+        auto is_mine = [&] {
+            if (number++ != mine) return false;
+            mine = next_task.fetch_add(1);
+            return true;
+        };
+        T* g = gradient_.data();
+        for (int i = 0; i < shape().layers(); ++i) {
+            const LayerBuffers& b = layout.layers[i];
+            const LayerOffsets& o = map_.layers[i];
+            for (int row = 0; row < 4 * b.units; row += gradient_rows) {
+                if (!is_mine()) continue;
+                const int rows = std::min(gradient_rows, 4 * b.units - row);
+                for (int v = 0; v < vectors; ++v) {
+                    const T* base = session.vector(v);
+                    const T* a = base + b.gates + row * lanes;
+                    row_sums(a, b.gates_step, rows, steps, g + o.bias_ih + row);
+                    gradient_rows_of(a, b.gates_step, rows, base + b.hidden, b.hidden_step, b.units, steps,
+                                     g + o.weight_hh + std::size_t(row) * b.units);
+                    gradient_rows_of(a, b.gates_step, rows, base + b.input, b.input_step, b.inputs, steps,
+                                     g + o.weight_ih + std::size_t(row) * b.inputs);
+                }
+                std::copy_n(g + o.bias_ih + row, rows, g + o.bias_hh + row);
+            }
+        }
+        for (int j = 0; j < shape().dense_layers(); ++j) {
+            const int in = shape().dense_inputs(j), out = shape().dense_outputs(j);
+            for (int row = 0; row < out; row += gradient_rows) {
+                if (!is_mine()) continue;
+                const int rows = std::min(gradient_rows, out - row);
+                for (int v = 0; v < vectors; ++v) {
+                    const T* base = session.vector(v);
+                    const T* a = base + layout.dense_gradient[j] + row * lanes;
+                    row_sums(a, 0, rows, 1, g + map_.dense[j].bias + row);
+                    gradient_rows_of(a, 0, rows, head_input(layout, j, base), 0, in, 1,
+                                     g + map_.dense[j].weight + std::size_t(row) * in);
+                }
+            }
+        }
+    }
+
+    double gradient_norm() const {
+        double sum[8] = {};
+        const std::size_t n = gradient_.size(), whole = n / 8 * 8;
+        for (std::size_t k = 0; k < whole; k += 8)
+            for (int l = 0; l < 8; ++l) {
+                const double x = gradient_[k + l];
+                sum[l] += x * x;
+            }
+        for (std::size_t k = whole; k < n; ++k) sum[0] += double(gradient_[k]) * gradient_[k];
+        return std::sqrt(((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7])));
+    }
+
+    // Adam as in torch; weight decay, if any, is decoupled (AdamW).
+    void adam(double gradient_factor) {
+        ++step;
+        const double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(step));
+        const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(step));
+        const T keep = static_cast<T>(1 - options_.learning_rate * options_.weight_decay);
+        const T rate = static_cast<T>(options_.learning_rate / correction1);
+        const T root = static_cast<T>(std::sqrt(correction2));
+        const T beta2 = static_cast<T>(options_.beta2), epsilon = static_cast<T>(options_.epsilon);
+        const T gain1 = static_cast<T>(1 - options_.beta1), gain2 = static_cast<T>(1 - options_.beta2);
+        const T factor = static_cast<T>(gradient_factor);
+        T* __restrict p = parameters_.data();
+        T* __restrict m = first_moment_.data();
+        T* __restrict s = second_moment_.data();
+        const T* __restrict gradient = gradient_.data();
+        for (std::size_t k = 0; k < parameters_.size(); ++k) {
+            const T g = gradient[k] * factor;
+            m[k] += gain1 * (g - m[k]);
+            s[k] = beta2 * s[k] + gain2 * g * g;
+            p[k] = keep * p[k] - rate * m[k] / (std::sqrt(s[k]) / root + epsilon);
+        }
+        packed_valid_ = false;
+    }
+
+    TrainingOptions options_;
+    ParameterMap map_;
+    BatchLayout training_layout_, inference_layout_;
+    std::vector<T> parameters_, gradient_, first_moment_, second_moment_;
+    std::vector<PackedLayer<T>> packed_;
+    bool packed_valid_ = false;
+    std::vector<double> center_, scale_;
+    std::unique_ptr<Workers> workers_;
+    std::mutex mutex_;
+};
+
+}  // namespace longshort

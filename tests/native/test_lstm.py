@@ -1,0 +1,442 @@
+"""The native LSTM: known answers, independence of batch and threads, exact resuming, gradients."""
+
+import numpy as np
+import pytest
+
+from longshort.errors import InputError, TrainingError, UnknownName
+from longshort.native import core
+
+SHAPES = [
+    dict(n_inputs=1, hidden=[50, 50], lookback=60),
+    dict(n_inputs=3, hidden=[17], lookback=9, n_outputs=3),
+    dict(n_inputs=5, hidden=[1, 3], lookback=4, head=[2]),
+    dict(n_inputs=16, hidden=[24, 16, 8], lookback=7, head=[9, 4], head_activation="tanh", n_outputs=2),
+]
+SMALL = dict(n_inputs=3, hidden=[17, 5], lookback=8, head=[6], head_activation="relu", batch_size=7)
+
+
+def make(shape, cls="LSTMTrainer", n_rows=90, seed=0, **options):
+    """Return a trainer bound to random rows, with starts and targets."""
+    random = np.random.default_rng(seed)
+    n_inputs, lookback = shape["n_inputs"], shape["lookback"]
+    data = random.normal(3.0, 2.0, (n_rows, n_inputs))
+    trainer = getattr(core, cls)(**{"seed": 7, **shape, **options})
+    trainer.bind(data, n_inputs, np.full(n_inputs, 3.0), np.full(n_inputs, 2.0))
+    starts = np.arange(n_rows - lookback, dtype=np.int64) * n_inputs
+    targets = random.normal(size=(len(starts), shape.get("n_outputs", 1)))
+    return trainer, data, starts, targets
+
+
+def windows_of(data, starts, shape):
+    rows = starts // shape["n_inputs"]
+    return np.stack([data[r : r + shape["lookback"]] for r in rows])
+
+
+def reference_forward(weights, x, head_activation="linear"):
+    """The six gate equations of an LSTM, in float64, for windows x (n, lookback, n_inputs)."""
+
+    def sigmoid(a):
+        return 1 / (1 + np.exp(-a))
+
+    w = {name: np.asarray(value, dtype=np.float64) for name, value in weights.items()}
+    layers = sum(name.endswith("weight_ih_l0") for name in w)
+    for i in range(layers):
+        w_ih, w_hh = w[f"lstm.{i}.weight_ih_l0"], w[f"lstm.{i}.weight_hh_l0"]
+        bias = w[f"lstm.{i}.bias_ih_l0"] + w[f"lstm.{i}.bias_hh_l0"]
+        h = c = np.zeros((len(x), w_hh.shape[1]))
+        outputs = []
+        for t in range(x.shape[1]):
+            a_i, a_f, a_g, a_o = np.split(x[:, t] @ w_ih.T + h @ w_hh.T + bias, 4, axis=1)
+            c = sigmoid(a_f) * c + sigmoid(a_i) * np.tanh(a_g)
+            h = sigmoid(a_o) * np.tanh(c)
+            outputs.append(h)
+        x = np.stack(outputs, axis=1)
+    y = x[:, -1]
+    dense = sum(name.startswith("head.") for name in w) // 2
+    activation = {"linear": lambda a: a, "relu": lambda a: np.maximum(a, 0), "tanh": np.tanh}[head_activation]
+    for j in range(dense):
+        y = y @ w[f"head.{j}.weight"].T + w[f"head.{j}.bias"]
+        if j < dense - 1:
+            y = activation(y)
+    return y
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: str(s["hidden"]))
+@pytest.mark.parametrize(("cls", "tolerance"), [("LSTMTrainer", 1e-6), ("LSTMTrainer64", 1e-13)])
+def test_prediction_follows_the_six_gate_equations(shape, cls, tolerance):
+    trainer, data, starts, _ = make(shape, cls)
+    x = (windows_of(data, starts, shape) - 3.0) / 2.0
+    expected = reference_forward(trainer.weights(), x, shape.get("head_activation", "linear"))
+    np.testing.assert_allclose(trainer.predict(starts), expected, rtol=0, atol=tolerance)
+
+
+def test_saturated_gates_stay_finite_and_right():
+    trainer, data, starts, _ = make(SMALL)
+    trainer.set_weights({name: value * 60 for name, value in trainer.weights().items()})
+    expected = reference_forward(trainer.weights(), (windows_of(data, starts, SMALL) - 3.0) / 2.0, "relu")
+    predicted = trainer.predict(starts)
+    assert np.isfinite(predicted).all()
+    # the nets' weights are in the hundreds here: compare on the scale of the outputs
+    assert np.median(np.abs(predicted - expected)) < 1e-4 * np.abs(expected).max()
+
+
+def test_a_prediction_does_not_depend_on_its_neighbours():
+    trainer, data, starts, _ = make(SHAPES[3])
+    together = trainer.predict(starts)
+    alone = np.concatenate([trainer.predict(starts[i : i + 1]) for i in range(len(starts))])
+    shuffled = np.random.default_rng(1).permutation(len(starts))
+    assert np.array_equal(together, alone)
+    assert np.array_equal(together[shuffled], trainer.predict(starts[shuffled]))
+    assert np.array_equal(together[5:38], trainer.predict(starts[5:38]))
+    assert np.array_equal(together, trainer.predict_windows(windows_of(data, starts, SHAPES[3])))
+    two_threads, *_ = make(SHAPES[3], threads=2)
+    assert np.array_equal(together, two_threads.predict(starts))
+
+
+def test_a_nan_in_one_window_spoils_no_other():
+    trainer, data, starts, _ = make(SMALL)
+    clean = trainer.predict(starts)
+    windows = windows_of(data, starts, SMALL)
+    windows[4, 2, 1] = np.nan
+    spoilt = trainer.predict_windows(windows)
+    assert np.isnan(spoilt[4]).all()
+    assert np.array_equal(np.delete(spoilt, 4, axis=0), np.delete(clean, 4, axis=0))
+
+
+def test_windows_are_cut_from_any_layout_without_a_copy():
+    """Two symbols side by side, (n_bars, n_symbols, n_features): the time stride spans a whole row of the panel."""
+    random = np.random.default_rng(3)
+    panel = random.normal(size=(40, 2, 3))
+    trainer = core.LSTMTrainer(n_inputs=3, hidden=[4], lookback=5)
+    trainer.bind(panel, 6, np.zeros(3), np.ones(3))
+    starts = np.array([(row * 2 + symbol) * 3 for row in (0, 7, 35) for symbol in (0, 1)])
+    windows = np.stack([panel[row : row + 5, symbol] for row in (0, 7, 35) for symbol in (0, 1)])
+    assert np.array_equal(trainer.predict(starts), trainer.predict_windows(windows))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_seed_gives_the_same_bytes(threads):
+    shape = dict(SMALL, dropout=[0.3, 0.1], batch_size=40)
+    runs = []
+    for seed in (7, 7, 8):
+        trainer, _, starts, targets = make(shape, threads=threads)
+        trainer = core.LSTMTrainer(**{**shape, "seed": seed, "threads": threads})
+        trainer.bind(make(shape)[1], 3, np.full(3, 3.0), np.full(3, 2.0))
+        history = [trainer.epoch(starts, targets) for _ in range(3)]
+        runs.append((history, trainer.state()["weights"]))
+    assert runs[0][0] == runs[1][0]
+    assert np.array_equal(runs[0][1], runs[1][1])
+    assert runs[0][0] != runs[2][0]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32, 100])
+def test_threads_change_no_bit(batch_size):
+    shape = dict(n_inputs=2, hidden=[13, 6], lookback=6, dropout=[0.2, 0.2], batch_size=batch_size)
+    results = []
+    for threads in (1, 2, 3):
+        trainer, _, starts, targets = make(shape, threads=threads, n_rows=150)
+        losses = [trainer.epoch(starts, targets) for _ in range(2)]
+        results.append((losses, trainer.state()["weights"]))
+    for losses, weights in results[1:]:
+        assert losses == results[0][0]
+        assert np.array_equal(weights, results[0][1])
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: str(s["hidden"]))
+def test_without_learning_the_history_is_the_direct_evaluation(shape):
+    trainer, _, starts, targets = make(shape, lr=0.0, batch_size=7)
+    before = trainer.state()["weights"]
+    seen = trainer.epoch(starts, targets)
+    direct = np.mean((trainer.predict(starts) - targets) ** 2)
+    assert seen == pytest.approx(trainer.loss(starts, targets), rel=1e-12)
+    assert seen == pytest.approx(direct, rel=1e-6)
+    assert np.array_equal(before, trainer.state()["weights"])
+
+
+def test_huber_loss_is_quadratic_then_linear():
+    trainer, _, starts, targets = make(SMALL, "LSTMTrainer64", loss="huber", huber_delta=0.5)
+    error = np.abs(trainer.predict(starts) - targets)
+    assert (error > 0.5).any()
+    assert (error < 0.5).any()
+    expected = np.where(error <= 0.5, 0.5 * error**2, 0.5 * (error - 0.25)).mean()
+    assert trainer.loss(starts, targets) == pytest.approx(expected, rel=1e-12)
+
+
+def test_resuming_gives_the_bits_of_never_having_stopped():
+    shape = dict(SMALL, dropout=[0.2, 0.4])
+    straight, _, starts, targets = make(shape)
+    history = [straight.epoch(starts, targets) for _ in range(5)]
+    first, *_ = make(shape)
+    for _ in range(2):
+        first.epoch(starts, targets)
+    second, *_ = make(shape)
+    second.set_state(first.state())
+    assert [second.epoch(starts, targets) for _ in range(3)] == history[2:]
+    assert np.array_equal(second.state()["weights"], straight.state()["weights"])
+
+
+def test_training_learns_a_lagged_echo():
+    random = np.random.default_rng(5)
+    x = random.normal(size=600)
+    trainer = core.LSTMTrainer(n_inputs=1, hidden=[16], lookback=8, lr=1e-2)
+    trainer.bind(x, 1, [0.0], [1.0])
+    starts = np.arange(590)
+    targets = x[starts + 5]  # the third value from the end of each window
+    losses = [trainer.epoch(starts, targets) for _ in range(25)]
+    assert losses[-1] < 0.05 * losses[0]
+
+
+def test_adam_takes_the_textbook_step():
+    """One step by hand (Kingma and Ba 2015, algorithm 1), with decoupled decay (Loshchilov and Hutter 2019)."""
+    options = dict(lr=0.01, beta1=0.8, beta2=0.99, eps=1e-4, weight_decay=0.1, batch_size=1000)
+    trainer, _, starts, targets = make(SMALL, "LSTMTrainer64", **options)
+    moments = {}
+    for step in (1, 2, 3):
+        weights, gradient = trainer.weights(), trainer.gradient(starts, targets)
+        trainer.epoch(starts, targets)
+        for name, value in trainer.weights().items():
+            m, v = moments.get(name, (0.0, 0.0))
+            m, v = 0.8 * m + 0.2 * gradient[name], 0.99 * v + 0.01 * gradient[name] ** 2
+            moments[name] = m, v
+            direction = m / (1 - 0.8**step) / (np.sqrt(v / (1 - 0.99**step)) + 1e-4)
+            np.testing.assert_allclose(value, weights[name] * (1 - 0.01 * 0.1) - 0.01 * direction, rtol=0, atol=1e-12)
+
+
+def test_clipping_limits_the_global_norm():
+    free, _, starts, targets = make(SMALL, "LSTMTrainer64", batch_size=1000)
+    norm = np.sqrt(sum((g**2).sum() for g in free.gradient(starts, targets).values()))
+    clipped, *_ = make(SMALL, "LSTMTrainer64", batch_size=1000, clip=float(norm) / 4)
+    free.epoch(starts, targets)
+    clipped.epoch(starts, targets)
+    np.testing.assert_allclose(clipped.state()["first_moment"], free.state()["first_moment"] / 4, rtol=1e-12)
+
+
+def test_dropout_leaves_the_expected_share_and_scale():
+    """With one input step and a linear head the loss of a masked net tells which units were kept."""
+    trainer = core.LSTMTrainer64(n_inputs=1, hidden=[200], lookback=1, dropout=[0.25], seed=3)
+    trainer.bind(np.ones(1), 1, [0.0], [1.0])
+    weights = trainer.weights()
+    weights["head.0.weight"] = np.ones((1, 200))
+    weights["head.0.bias"] = np.zeros(1)
+    weights["lstm.0.weight_ih_l0"] = np.zeros((800, 1))
+    weights["lstm.0.bias_ih_l0"] = np.repeat([100.0, 0.0, 100.0, 100.0], 200)  # h = tanh(1)
+    weights["lstm.0.bias_hh_l0"] = np.zeros(800)
+    trainer.set_weights(weights)
+    kept = []
+    for step in range(50):
+        output = np.sqrt(trainer.loss([0], [0.0], dropout_step=step))
+        kept.append(output * 0.75 / np.tanh(1.0))
+    assert np.allclose(kept, np.round(kept))
+    assert np.mean(kept) == pytest.approx(150, abs=3.0)  # standard error 0.87
+    assert 3.0 < np.std(kept) < 10.0  # binomial: 6.1
+
+
+def test_weights_round_trip_and_names_are_torchs():
+    trainer, _, starts, _ = make(SHAPES[3])
+    weights = trainer.weights()
+    assert list(weights)[:4] == [f"lstm.0.{n}" for n in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")]
+    assert weights["lstm.1.weight_ih_l0"].shape == (64, 24)
+    assert weights["head.2.weight"].shape == (2, 4)
+    assert trainer.n_parameters == sum(w.size for w in weights.values())
+    other, *_ = make(SHAPES[3], seed=0)
+    other.epoch(starts, np.zeros((len(starts), 2)))
+    other.set_weights(weights)
+    assert np.array_equal(other.predict(starts), trainer.predict(starts))
+    for name, value in other.weights().items():
+        assert np.array_equal(value, weights[name])
+
+
+def test_parameter_counts_of_the_tutorial_nets():
+    """30,651 and 52,033 with one bias per gate; torch's layout stores two (4 x units more per layer)."""
+    assert core.LSTMTrainer(n_inputs=1, hidden=[50, 50]).n_parameters == 30_651 + 400
+    assert core.LSTMTrainer(n_inputs=1, hidden=[64, 64], head=[32]).n_parameters == 52_033 + 512
+
+
+def test_keras_start_is_orthogonal_with_open_forget_gates():
+    weights = core.LSTMTrainer64(n_inputs=4, hidden=[50], init="keras").weights()
+    recurrent = weights["lstm.0.weight_hh_l0"]
+    np.testing.assert_allclose(recurrent.T @ recurrent, np.eye(50), atol=1e-14)
+    assert np.array_equal(weights["lstm.0.bias_ih_l0"], np.repeat([0.0, 1.0, 0.0, 0.0], 50))
+    assert not weights["lstm.0.bias_hh_l0"].any()
+    bound = np.sqrt(6 / (4 + 200))
+    kernel = weights["lstm.0.weight_ih_l0"]
+    assert 0.95 * bound < np.abs(kernel).max() <= bound
+    assert not weights["head.0.bias"].any()
+
+
+def test_torch_start_is_uniform_in_the_inverse_root_of_the_width():
+    weights = core.LSTMTrainer64(n_inputs=4, hidden=[64]).weights()
+    for value in weights.values():
+        assert np.abs(value).max() <= 1 / 8
+    kernel = weights["lstm.0.weight_hh_l0"]
+    assert kernel.std() == pytest.approx(1 / 8 / np.sqrt(3), rel=0.02)
+    assert abs(kernel.mean()) < 0.003
+
+
+def test_a_non_finite_loss_stops_the_epoch_before_the_weights_change():
+    trainer, data, starts, targets = make(SMALL)
+    data = data.copy()
+    data[50] = np.nan
+    trainer.bind(data, 3, np.zeros(3), np.ones(3))
+    with pytest.raises(TrainingError, match=r"loss was not finite in epoch 1, batch \d+ of 12.*lower lr"):
+        trainer.epoch(starts, targets)
+    assert np.isfinite(trainer.state()["weights"]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(hidden=[]), "at least one LSTM layer"),
+        (dict(hidden=[0]), "between 1 and 65536, was 0"),
+        (dict(dropout=[0.1, 0.1, 0.1]), "one rate per LSTM layer: expected 2, was 3"),
+        (dict(dropout=[1.0, 0.0]), "dropout must be at least 0 and below 1, was 1"),
+        (dict(lr=-1.0), "lr must be at least 0"),
+        (dict(lr=float("nan")), "lr must be"),
+        (dict(loss="mae"), "'mse', 'huber'; was 'mae'"),
+        (dict(lookback=0), "lookback"),
+        (dict(threads=0), "threads"),
+    ],
+)
+def test_wrong_options_teach(change, message):
+    with pytest.raises(InputError, match=message):
+        core.LSTMTrainer(**{**SMALL, **change})
+
+
+def test_wrong_data_teaches():
+    trainer, data, starts, targets = make(SMALL)
+    with pytest.raises(
+        InputError, match=r"starts\[1\] = 249 is outside the series: a window reaches over 24 of its 270"
+    ):
+        trainer.predict([246, 249])
+    with pytest.raises(InputError, match="outside"):
+        trainer.predict([-1])
+    with pytest.raises(InputError, match=r"targets must have shape \(82, 1\), was \(81, 1\)"):
+        trainer.epoch(starts, targets[1:])
+    targets[3] = np.inf
+    with pytest.raises(InputError, match="targets must be finite, but element 3 was inf"):
+        trainer.epoch(starts, targets)
+    with pytest.raises(InputError, match=r"windows must have shape \(n, 8, 3\), was \(2, 3, 8\)"):
+        trainer.predict_windows(np.zeros((2, 3, 8)))
+    with pytest.raises(InputError, match="scale must be positive"):
+        trainer.bind(data, 3, np.zeros(3), np.array([1.0, 0.0, 1.0]))
+    with pytest.raises(InputError, match="array of numbers"):
+        trainer.predict(["a"])
+    with pytest.raises(TypeError):
+        trainer.bind(data.astype(np.float32), 3, np.zeros(3), np.ones(3))
+    with pytest.raises(InputError, match="Call bind"):
+        core.LSTMTrainer(**SMALL).predict([0])
+    weights = trainer.weights()
+    with pytest.raises(UnknownName, match=r"lstm\.7"):
+        trainer.set_weights({**weights, "lstm.7.bias": np.zeros(3)})
+    with pytest.raises(InputError, match=r"head\.0\.bias must have shape \(6,\), was \(5,\)"):
+        trainer.set_weights({**weights, "head.0.bias": np.zeros(5)})
+    with pytest.raises(InputError, match="must be finite"):
+        trainer.set_weights({**weights, "head.0.bias": np.full(6, np.nan)})
+    del weights["head.0.bias"]
+    with pytest.raises(InputError, match=r"lacks 'head\.0\.bias'"):
+        trainer.set_weights(weights)
+
+
+def test_the_series_stays_alive_without_its_owner():
+    trainer = core.LSTMTrainer(**SMALL)
+    trainer.bind(np.random.default_rng(0).normal(size=(1000, 3)), 3, np.zeros(3), np.ones(3))
+    before = trainer.predict([0, 300])
+    _ = [np.full((1000, 3), float(i)) for i in range(10)]  # would land in freed memory
+    assert np.array_equal(before, trainer.predict([0, 300]))
+
+
+def test_a_fleet_of_threads_trains_as_each_alone():
+    from concurrent.futures import ThreadPoolExecutor
+
+    shape = dict(SMALL, dropout=[0.2, 0.2])
+
+    def fit(seed):
+        trainer, data, starts, targets = make(shape)
+        trainer = core.LSTMTrainer(**{**shape, "seed": seed})
+        trainer.bind(data, 3, np.zeros(3), np.ones(3))
+        return [trainer.epoch(starts, targets) for _ in range(4)]
+
+    alone = [fit(seed) for seed in range(6)]
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(fit, range(6))) == alone
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_the_gradient_is_the_slope_of_the_loss(dropout):
+    """Central differences of the float64 build, through the same dropout masks."""
+    shape = dict(n_inputs=2, hidden=[5, 4], lookback=5, head=[3], head_activation="tanh", dropout=[dropout] * 2)
+    trainer, _, starts, targets = make(shape, "LSTMTrainer64", n_rows=25)
+    step = 11 if dropout else None
+    gradient = trainer.gradient(starts, targets, dropout_step=step)
+    weights = trainer.weights()
+    random = np.random.default_rng(2)
+    for name, value in weights.items():
+        for _ in range(4):
+            index = tuple(random.integers(extent) for extent in value.shape)
+            slopes = []
+            for width in (1e-4, -1e-4):
+                moved = {**weights, name: value.copy()}
+                moved[name][index] += width
+                trainer.set_weights(moved)
+                slopes.append(trainer.loss(starts, targets, dropout_step=step))
+            assert (slopes[0] - slopes[1]) / 2e-4 == pytest.approx(gradient[name][index], rel=1e-6, abs=1e-9)
+
+
+def test_float32_gradients_agree_with_float64():
+    single, _, starts, targets = make(SHAPES[3])
+    double, *_ = make(SHAPES[3], "LSTMTrainer64")
+    double.set_weights(single.weights())
+    exact = double.gradient(starts, targets)
+    for name, value in single.gradient(starts, targets).items():
+        np.testing.assert_allclose(value, exact[name], rtol=0, atol=2e-7)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("loss", ["mse", "huber"])
+@pytest.mark.parametrize(
+    "shape", [*SHAPES, SMALL, dict(n_inputs=2, hidden=[33], lookback=12, head=[5])], ids=lambda s: str(s["hidden"])
+)
+def test_gradients_equal_torch_autograd(shape, loss):
+    torch = pytest.importorskip("torch")
+    trainer, data, starts, targets = make(shape, "LSTMTrainer64", loss=loss, huber_delta=0.7)
+    weights = {name: torch.tensor(value, requires_grad=True) for name, value in trainer.weights().items()}
+    x = torch.tensor((windows_of(data, starts, shape) - 3.0) / 2.0)
+    for i, units in enumerate(shape["hidden"]):
+        lstm = torch.nn.LSTM(x.shape[2], units, batch_first=True, dtype=torch.float64)
+        own = {name: weights[f"lstm.{i}.{name}"] for name, _ in lstm.named_parameters()}
+        x, _ = torch.func.functional_call(lstm, own, (x,))
+    y = x[:, -1]
+    activation = {"linear": lambda a: a, "relu": torch.relu, "tanh": torch.tanh}[shape.get("head_activation", "linear")]
+    n_dense = len(shape.get("head", [])) + 1
+    for j in range(n_dense):
+        y = torch.nn.functional.linear(y, weights[f"head.{j}.weight"], weights[f"head.{j}.bias"])
+        y = activation(y) if j < n_dense - 1 else y
+    criterion = torch.nn.MSELoss() if loss == "mse" else torch.nn.HuberLoss(delta=0.7)
+    value = criterion(y, torch.tensor(targets))
+    value.backward()
+    assert trainer.loss(starts, targets) == pytest.approx(value.item(), rel=1e-13)
+    gradient = trainer.gradient(starts, targets)
+    for name, weight in weights.items():
+        scale = weight.grad.abs().max().item()
+        np.testing.assert_allclose(gradient[name], weight.grad.numpy(), rtol=1e-9, atol=1e-12 * scale, err_msg=name)
+
+
+@pytest.mark.full
+def test_training_without_dropout_follows_torch_adam():
+    """Ten full-batch steps beside torch.optim.Adam in float64."""
+    torch = pytest.importorskip("torch")
+    shape = dict(n_inputs=3, hidden=[8], lookback=6)
+    trainer, data, starts, targets = make(shape, "LSTMTrainer64", batch_size=10_000, lr=0.01)
+    lstm = torch.nn.LSTM(3, 8, batch_first=True, dtype=torch.float64)
+    linear = torch.nn.Linear(8, 1, dtype=torch.float64)
+    weights = {name: torch.tensor(value) for name, value in trainer.weights().items()}
+    lstm.load_state_dict({n.removeprefix("lstm.0."): w for n, w in weights.items() if n.startswith("lstm")})
+    linear.load_state_dict({n.removeprefix("head.0."): w for n, w in weights.items() if n.startswith("head")})
+    adam = torch.optim.Adam([*lstm.parameters(), *linear.parameters()], lr=0.01)
+    x = torch.tensor((windows_of(data, starts, shape) - 3.0) / 2.0)
+    for _ in range(10):
+        adam.zero_grad()
+        value = torch.nn.functional.mse_loss(linear(lstm(x)[0][:, -1]), torch.tensor(targets))
+        value.backward()
+        adam.step()
+        assert trainer.epoch(starts, targets) == pytest.approx(value.item(), rel=1e-9)
