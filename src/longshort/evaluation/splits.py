@@ -305,7 +305,8 @@ class WalkForward:
         years = (last - first).astype(int) / 365.25
         raise NotEnoughData(
             f"{self} needs {Span.parse(self.train)} of decision rows before the first test row, but there are "
-            f"{len(rows):,} rows from {first} to {last} ({years:.1f} years). Load an earlier start, or use a shorter train."
+            f"{len(rows):,} rows from {first} to {last} ({years:.1f} years). "
+            "Load an earlier start, or use a shorter train."
         )
 
     def __str__(self) -> str:

@@ -3,14 +3,14 @@
 Notation: y the outcome, f the forecast, b a benchmark's forecast, t the decision, h the horizon.
 
 ``long_run_variance``  Newey and West (1987): sum of Bartlett-weighted autocovariances, the variance a mean really has
-``diebold_mariano``    Diebold and Mariano (1995), with the small-sample factor and Student's t of Harvey, Leybourne and
-                       Newbold (1997): is the mean loss of two forecasts different?
-``clark_west``         Clark and West (2007): (y-b)^2 - [(y-f)^2 - (b-f)^2] = 2 (y-b)(f-b). A useless model that nests the
-                       benchmark has a larger MSE than it, because its estimated noise costs; this removes that cost, so
-                       the test asks whether f knows anything b does not. It is what decides "edge".
+``diebold_mariano``    Diebold and Mariano (1995), with the small-sample factor and Student's t of Harvey, Leybourne
+                       and Newbold (1997): is the mean loss of two forecasts different?
+``clark_west``         Clark and West (2007): (y-b)^2 - [(y-f)^2 - (b-f)^2] = 2 (y-b)(f-b). A useless model that nests
+                       the benchmark has a larger MSE than it, because its estimated noise costs; this removes that
+                       cost, so the test asks whether f knows anything b does not. It is what decides "edge".
 
-Overlapping outcomes (h > 1) are correlated although nothing is predictable. The number of lags is therefore computed from
-rows and horizon, never left to the user: see `automatic_lags`.
+Overlapping outcomes (h > 1) are correlated although nothing is predictable. The number of lags is therefore computed
+from rows and horizon, never left to the user: see `automatic_lags`.
 """
 
 from dataclasses import asdict, dataclass
@@ -54,8 +54,8 @@ class MeanTest:
 def automatic_lags(n: int, horizon: int = 1) -> int:
     """Return the number of Newey-West lags for `n` rows whose outcomes span `horizon` bars.
 
-    floor(4 (n/100)^(2/9)) as in Newey and West (1994), but at least 3 (h-1): Bartlett's weights reach only two thirds of
-    the variance of overlapping outcomes with h-1 lags. Never more than a quarter of the rows.
+    floor(4 (n/100)^(2/9)) as in Newey and West (1994), but at least 3 (h-1): Bartlett's weights reach only two thirds
+    of the variance of overlapping outcomes with h-1 lags. Never more than a quarter of the rows.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def clark_west(
 
     Examples
     --------
-    A forecast with information coefficient 0.1 and far too much variance loses to zero on squared error, yet knows more:
+    A forecast with a correlation of 0.1 and far too much variance loses to zero on squared error, yet knows more:
 
     >>> rng = np.random.default_rng(0)
     >>> f = rng.normal(size=2000)

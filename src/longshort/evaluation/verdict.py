@@ -2,17 +2,20 @@
 
 **Edge** (exit code 0) needs all of this on out-of-sample rows, otherwise there is no evidence (exit code 3):
 
-- Clark and West's test against every information-free forecast, one-sided at 5 %, errors robust to autocorrelation and to
-  overlapping outcomes; the forecasts are those of `target.naive()`, for prices also the last close plus its mean change;
+- Clark and West's test against every information-free forecast, one-sided at 5 %, errors robust to autocorrelation
+  and to overlapping outcomes; the forecasts are those of `target.naive()`, for prices also the last close plus its
+  mean change;
 - an information coefficient above 0.
 
 The units that are judged: returns, directions and volatilities as they are; **prices as the change they imply**, a
-fraction of the last close, because squared errors of price levels would let the dearest stock and the last years decide.
-With several symbols, differences of squared errors are averaged per date before any test. The information coefficient is
-the correlation over time of forecast and outcome in these units, per symbol, averaged over symbols by their rows.
+fraction of the last close, because squared errors of price levels would let the dearest stock and the last years
+decide. With several symbols, differences of squared errors are averaged per date before any test. The information
+coefficient is the correlation over time of forecast and outcome in these units, per symbol, averaged over symbols by
+their rows.
 
-Diebold-Mariano is always shown. It asks a harder question, whether the squared error is smaller *including* the noise of
-estimation. Challengers (ridge, autoregression) are judged on the same rows and change the sentence, never the exit code.
+Diebold-Mariano is always shown. It asks a harder question, whether the squared error is smaller *including* the noise
+of estimation. Challengers (ridge, autoregression) are judged on the same rows and change the sentence, never the exit
+code.
 """
 
 from collections.abc import Mapping
@@ -63,7 +66,7 @@ class Evidence:
     fold : int array (n_rows,), optional
         Number of the fold of each row.
     last_value : array, optional
-        The latest known value of the target at each decision, for the lag alarm.
+        The latest known value of the target at each decision: what a volatility's rise or fall is measured from.
     trials, trials_where
         How many configurations were tried, and where that was counted.
     failures : tuple of str
@@ -222,6 +225,7 @@ class _Case:
             "lucky": 1 - (1 - LEVEL) ** max(e.trials, 1),
             "failures": list(e.failures),
         }
+        found["lag_copy"]["alarm"] &= not found["edge"]
         found["table"] = self._table(found)
         return found
 
@@ -370,18 +374,14 @@ class _Case:
         return {"slope": slope, "slope_error": sqrt(max(variance, 0.0)) / total, "intercept": intercept}
 
     def _lag_copy(self) -> dict[str, Any]:
-        """Is the forecast nearer to the last known value than to the outcome it is for?"""
-        if self.is_price:
-            last = np.zeros_like(self.actual)
-        elif self.e.last_value is not None:
-            last = self.judged(self.e.last_value)
-        else:
+        """Do price forecasts stay nearer to the last close than to the close they are for, without knowing more?
+
+        Every good price forecast is near the last close, so the alarm is silent when there is an edge.
+        """
+        if not self.is_price:
             return {"alarm": False, "distance_to_last": None, "distance_to_outcome": None}
-        known = self.keep & np.isfinite(last)
-        if not known.any():
-            return {"alarm": False, "distance_to_last": None, "distance_to_outcome": None}
-        to_last = sqrt(float(np.mean((self.forecast - last)[known] ** 2)))
-        to_outcome = sqrt(float(np.mean((self.forecast - self.actual)[known] ** 2)))
+        f, a = self.forecast[self.keep], self.actual[self.keep]
+        to_last, to_outcome = sqrt(float(np.mean(f**2))), sqrt(float(np.mean((f - a) ** 2)))
         return {"alarm": to_last < to_outcome, "distance_to_last": to_last, "distance_to_outcome": to_outcome}
 
     def _power(self) -> dict[str, Any]:
@@ -390,7 +390,6 @@ class _Case:
         return found | {f"power_at_{ic:g}": st.power(ic, n, LEVEL) for ic in (0.02, 0.05, 0.1)}
 
     def _table(self, d: dict[str, Any]) -> dict[str, dict[str, float | None]]:
-        scale = self.e.reference if self.is_price else None
         rows = {}
         seen: dict[str, np.ndarray] = {self.e.name: self.e.forecast, **self.e.baselines, **self.e.challengers}
         actual = np.asarray(self.e.actual, np.float64).reshape(self.keep.shape)
@@ -411,7 +410,6 @@ class _Case:
             if name in d["challengers"]:
                 rows[name]["diebold_mariano"] = d["challengers"][name]["dm"]
                 rows[name]["diebold_mariano_p"] = d["challengers"][name]["dm_p"]
-        del scale
         return rows
 
 
@@ -419,68 +417,79 @@ class _Case:
 
 
 def _sentence(d: dict[str, Any]) -> str:
-    parts = [_finding(d), _challengers(d), _caveats(d)]
-    return " ".join(p for p in parts if p)
+    return " ".join(p for p in (_finding(d), _challengers(d), _caveats(d)) if p)
 
 
 def _finding(d: dict[str, Any]) -> str:
-    names = _list(list(d["benchmarks"]))
-    ps = ", ".join(_p(b["clark_west"]["p"]) for b in d["benchmarks"].values())
-    where = f"{d['n_rows']:,} out-of-sample rows, {d['first']} to {d['last']}"
+    ps = _list([_p(b["clark_west"]["p"]) for b in d["benchmarks"].values()])
     ic = f"IC {d['ic']:+.3f}" if isfinite(d["ic"]) else "a constant forecast"
-    size = _size(d)
+    where = f"on {d['n_rows']:,} out-of-sample rows ({d['first']} to {d['last']})"
+    names = [plain(n) for n in d["benchmarks"]]
     if d["edge"]:
         return (
-            f"Edge: {d['name']} knows more about the {d['target']['text']} than {names} "
-            f"(Clark-West p {ps}; {ic}; {where}); {size}."
+            f"Edge: {where} {d['name']} knew more about the {d['target']['text']} than {_list(names)} "
+            f"(Clark-West p {ps}, {ic}); {_size(d)}."
         )
-    reach = d["power"]["detectable_ic"]
     return (
-        f"No evidence: {d['name']} does not show that it knows more about the {d['target']['text']} than {names} "
-        f"(Clark-West p {ps}; {ic}; {where}); {size}; an IC of {reach:.2f} would have been found four times in five."
+        f"No evidence: {where} {d['name']} did not show that it knows more about the {d['target']['text']} than "
+        f"{_list(names)} (Clark-West p {ps}, {ic}); {_size(d)}, "
+        f"and an IC of {d['power']['detectable_ic']:.2f} would have shown in four cases of five."
     )
 
 
 def _size(d: dict[str, Any]) -> str:
-    best, skill = d["best_naive"], d["skill"]
+    best, skill = plain(d["best_naive"]), d["skill"]
     if not isfinite(skill):
-        return f"its squared error cannot be compared with {best}'s"
-    return f"its squared error is {abs(skill):.1%} {'below' if skill >= 0 else 'above'} that of {best}".replace(
-        "%", " %"
-    )
+        return f"its squared error cannot be compared with that of {best}"
+    return f"its squared error was {100 * abs(skill):.1f} % {'below' if skill >= 0 else 'above'} that of {best}"
 
 
 def _challengers(d: dict[str, Any]) -> str:
-    said = {n: c for n, c in d["challengers"].items() if c["says"] != "unknown"}
-    groups = {says: [n for n, c in said.items() if c["says"] == says] for says in ("better", "as well", "worse")}
+    ways = {"better": "significantly better", "as well": "as well", "worse": "worse"}
     parts = []
-    if groups["better"]:
-        parts.append(f"{_list(groups['better'])} {_does(groups['better'])} significantly better")
-    if groups["as well"]:
-        parts.append(f"{_list(groups['as well'])} {_does(groups['as well'])} as well")
-    if groups["worse"]:
-        parts.append(f"{_list(groups['worse'])} {_does(groups['worse'])} worse")
+    for says, words in ways.items():
+        names = [n for n, c in d["challengers"].items() if c["says"] == says]
+        if names:
+            parts.append(f"{_list([plain(n) for n in names])} {'does' if len(names) == 1 else 'do'} {words}")
     return (_capital("; ".join(parts)) + ".") if parts else ""
 
 
 def _caveats(d: dict[str, Any]) -> str:
     notes = []
     if d["trials"] > 1:
-        notes.append(
-            f"{d['trials']} configurations were tried ({d['trials_where']}): one of as many useless ones passes a 5 % test "
-            f"with probability {d['lucky']:.0%}".replace("%", " %").replace("5  %", "5 %")
-        )
+        tried = f"{d['trials']} configurations were tried ({d['trials_where']})"
+        if d["edge"]:
+            tried += f": the best of as many useless ones passes a 5 % test in {100 * d['lucky']:.0f} % of cases"
+        notes.append(tried)
     if d["failures"]:
-        notes.append(f"{len(d['failures'])} folds failed and are not judged")
+        n = len(d["failures"])
+        notes.append(f"{n} fold{'s' * (n > 1)} failed and {'are' if n > 1 else 'is'} not judged")
     return (_capital("; ".join(notes)) + ".") if notes else ""
+
+
+_PLAIN = {
+    "last": "the last close",
+    "last_close": "the last close",
+    "last_realised": "the last realised value",
+    "last_realized": "the last realised value",
+    "persistence": "persistence",
+    "drift": "the drift",
+    "zero": "zero",
+    "mean": "the mean",
+    "expanding_mean": "the mean so far",
+    "majority": "the majority so far",
+    "ridge": "a ridge on the same features",
+    "ar": "an autoregression",
+}
+
+
+def plain(name: str) -> str:
+    """Return what a forecast is called in a sentence."""
+    return _PLAIN.get(name, name.replace("_", " "))
 
 
 def _list(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _does(names: list[str]) -> str:
-    return "does" if len(names) == 1 else "do"
 
 
 def _capital(text: str) -> str:
