@@ -55,6 +55,7 @@ $(VENV)/made:
 	@scripts/compiler
 	@echo "Setting up in $(VENV) (once, about two minutes)"
 	@python=$$(scripts/find-python) && $(STEP) "Python: $$python" $$python -m venv $(VENV)
+	@$(STEP) "pip" $(PIP) --upgrade pip
 	@touch $@
 
 $(VENV)/libraries: $(VENV)/made pyproject.toml constraints.txt
@@ -86,6 +87,7 @@ test-python: # VERSION=3.12: build from scratch with that Python and run the tes
 	@python=$$(scripts/find-python $(VERSION)) || { echo "  Python $(VERSION): not found, left out"; exit 0; }; set -e; \
 	rm -rf .venv-$(VERSION); \
 	$(STEP) "Python $(VERSION): $$python" $$python -m venv .venv-$(VERSION); \
+	$(STEP) "pip" .venv-$(VERSION)/bin/python -m pip install -q -c constraints.txt --upgrade pip; \
 	$(STEP) "pip install . (compiler and Python only)" .venv-$(VERSION)/bin/python -m pip install -q -c constraints.txt .; \
 	$(STEP) "pytest, hypothesis" .venv-$(VERSION)/bin/python -m pip install -q -c constraints.txt pytest hypothesis; \
 	.venv-$(VERSION)/bin/python -m pytest -m "not full" -p no:cacheprovider
