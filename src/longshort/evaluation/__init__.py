@@ -9,6 +9,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "Verdict": "verdict",
     "WalkForward": "splits",
     "judge": "verdict",
+    "referee": "outsiders",
     "statistics": None,
     "walk_forward": "study",
 }

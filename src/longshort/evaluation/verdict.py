@@ -71,6 +71,8 @@ class Evidence:
         How many configurations were tried, and where that was counted.
     failures : tuple of str
         Reasons of failed folds.
+    dated : bool
+        Whether `time` is known or only the order.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Evidence:
     trials: int = 1
     trials_where: str = "this process"
     failures: tuple[str, ...] = ()
+    dated: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +152,27 @@ def judge(evidence: Evidence) -> Verdict:
     return Verdict(exit_code, _sentence(details), _jsonable(details))
 
 
+def is_edge(actual: np.ndarray, forecast: np.ndarray, baselines: Mapping[str, np.ndarray], horizon: int = 1) -> bool:
+    """Apply the rule at the top of this module to values in judged units, (n_rows,) or (n_rows, n_symbols).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(2)
+    >>> forecast = rng.normal(size=1000)
+    >>> outcome = 0.1 * forecast + rng.normal(size=1000)
+    >>> naive = {"zero": np.zeros(1000)}
+    >>> is_edge(outcome, forecast, naive), is_edge(outcome, -forecast, naive)
+    (True, False)
+    """
+    actual, forecast = (np.asarray(v, np.float64).reshape(len(actual), -1) for v in (actual, forecast))
+    known = np.isfinite(actual) & np.isfinite(forecast)
+    for b in baselines.values():
+        known &= np.isfinite(np.asarray(b).reshape(known.shape))
+    actual, forecast = np.where(known, actual, nan), np.where(known, forecast, nan)
+    tests = [st.clark_west(actual, forecast, np.reshape(b, known.shape), horizon) for b in baselines.values()]
+    return bool(tests) and all(t.p_greater < LEVEL for t in tests) and _weighted_ic(actual, forecast) > 0
+
+
 class _Case:
     """The evidence in judged units, on the cells that count."""
 
@@ -195,8 +219,9 @@ class _Case:
         passed = {n: b["clark_west"]["p"] is not None and b["clark_west"]["p"] < LEVEL for n, b in benchmarks.items()}
         skill = st.skill_test(self.loss_model, self.loss_naive[self.best], self.horizon)
         low, high = skill.interval()
+        years = 1970 + e.time.astype("datetime64[ns]").astype(_YEAR).astype(int)
         found = {
-            "edge": all(passed.values()) and ic["ic"] > 0,
+            "edge": is_edge(self.actual, self.masked(self.forecast), self.baselines, self.horizon),
             "name": e.name,
             "target": e.target.to_dict() | {"text": str(e.target)},
             "symbols": list(e.symbols),
@@ -214,7 +239,7 @@ class _Case:
             **self._hits(self.forecast),
             "r2": self._r2(),
             "skill_by_fold": self._skill_by(e.fold, "fold"),
-            "skill_by_year": self._skill_by(1970 + e.time.astype("datetime64[ns]").astype(_YEAR).astype(int), "year"),
+            "skill_by_year": self._skill_by(years if e.dated else None, "year"),
             "seeds": self._seeds(),
             "challengers": {n: self._challenger(c) for n, c in e.challengers.items()},
             "calibration": self._calibration(),
@@ -229,7 +254,9 @@ class _Case:
         found["table"] = self._table(found)
         return found
 
-    def _dates(self) -> tuple[str, str]:
+    def _dates(self) -> tuple[str | None, str | None]:
+        if not self.e.dated:
+            return None, None
         days = self.e.time[self.keep.any(axis=1)][[0, -1]].astype("datetime64[ns]").astype("datetime64[D]")
         return str(days[0]), str(days[1])
 
@@ -308,7 +335,7 @@ class _Case:
             part = (groups == g) & rows
             test = st.skill_test(self.loss_model[part], self.loss_naive[self.best][part], self.horizon)
             low, high = test.interval()
-            days = self.e.time[part][[0, -1]].astype("datetime64[ns]").astype("datetime64[D]").astype(str)
+            days = self.e.time[part][[0, -1]].astype("datetime64[ns]").astype("datetime64[D]")
             span = {"first": str(days[0]), "last": str(days[1]), "n": int(part.sum())}
             found.append({word: int(g), **span, "skill": test.mean, "low": low, "high": high})
         return found
@@ -423,7 +450,7 @@ def _sentence(d: dict[str, Any]) -> str:
 def _finding(d: dict[str, Any]) -> str:
     ps = _list([_p(b["clark_west"]["p"]) for b in d["benchmarks"].values()])
     ic = f"IC {d['ic']:+.3f}" if isfinite(d["ic"]) else "a constant forecast"
-    where = f"on {d['n_rows']:,} out-of-sample rows ({d['first']} to {d['last']})"
+    where = f"on {d['n_rows']:,} out-of-sample rows" + (f" ({d['first']} to {d['last']})" if d["first"] else "")
     names = [plain(n) for n in d["benchmarks"]]
     if d["edge"]:
         return (
@@ -441,7 +468,9 @@ def _size(d: dict[str, Any]) -> str:
     best, skill = plain(d["best_naive"]), d["skill"]
     if not isfinite(skill):
         return f"its squared error cannot be compared with that of {best}"
-    return f"its squared error was {100 * abs(skill):.1f} % {'below' if skill >= 0 else 'above'} that of {best}"
+    if abs(skill) < 0.0005:
+        return f"its squared error was that of {best} within 0.05 %"
+    return f"its squared error was {100 * abs(skill):.1f} % {'below' if skill > 0 else 'above'} that of {best}"
 
 
 def _challengers(d: dict[str, Any]) -> str:
