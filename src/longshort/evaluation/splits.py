@@ -324,14 +324,14 @@ class _Grid:
     def after(self, train: Span, test: Span, k: int) -> int:
         """Return the first row after train + k tests."""
         if train.by_calendar and test.by_calendar:
-            return self._at_date(_shift(_shift(self.days[0], train, 1), test, k))
+            return self._at_date(_shift(self.days[0], (train, 1), (test, k)))
         begin = self._step(0, train, 1)
         return self._step(begin, test, k)
 
     def before(self, train: Span, test: Span, k: int, begin: int) -> int:
         """Return the first row of the training part that ends where test k begins."""
         if train.by_calendar and test.by_calendar:
-            return min(self._at_date(_shift(self.days[0], test, k)), begin)
+            return min(self._at_date(_shift(self.days[0], (test, k))), begin)
         return self._step(begin, train, -1)
 
     def _at_date(self, day: np.datetime64) -> int:
@@ -341,7 +341,7 @@ class _Grid:
         if position >= len(self.days):
             return position
         if span.by_calendar:
-            return self._at_date(_shift(self.days[position], span, times))
+            return self._at_date(_shift(self.days[position], (span, times)))
         if span.unit == "":
             return max(0, position + times * span.count)
         session = int(np.searchsorted(self.first_of_session, position, side="right")) - 1 + times * span.count
@@ -350,17 +350,15 @@ class _Grid:
         return int(self.first_of_session[max(0, session)])
 
 
-def _shift(day: np.datetime64, span: Span, times: int) -> np.datetime64:
-    """Return the day `times` spans later; the last day of a shorter month where there is no such day."""
-    count = span.count * times
-    if span.unit == "W":
-        return day + np.timedelta64(7 * count, "D")
-    months = count * (12 if span.unit == "Y" else 1)
+def _shift(day: np.datetime64, *spans: tuple[Span, int]) -> np.datetime64:
+    """Return the day so many spans later: months first, to the last day of a shorter month, then weeks."""
+    months = sum(span.count * times * (12 if span.unit == "Y" else 1) for span, times in spans if span.unit != "W")
+    weeks = sum(span.count * times for span, times in spans if span.unit == "W")
     month = day.astype("datetime64[M]")
     day_of_month = (day - month.astype("datetime64[D]")).astype(int)
     target = month + np.timedelta64(months, "M")
     last = ((target + 1).astype("datetime64[D]") - target.astype("datetime64[D]")).astype(int) - 1
-    return target.astype("datetime64[D]") + np.timedelta64(min(day_of_month, last), "D")
+    return target.astype("datetime64[D]") + np.timedelta64(min(day_of_month, last) + 7 * weeks, "D")
 
 
 def _day(stamp: int) -> str:
