@@ -1,7 +1,7 @@
 """Saving and loading studies: every number bit for bit, the bars with them, no pickle."""
 
 import os
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,7 +123,7 @@ def load(directory: str | os.PathLike) -> "Study":
 def _history_to_dict(history: Any) -> dict[str, Any] | None:
     if history is None:
         return None
-    values = asdict(history) if is_dataclass(history) and not isinstance(history, type) else dict(history)
+    values: dict[str, Any] = {f.name: getattr(history, f.name) for f in fields(history)}
     return {k: [_finite(x) for x in v] if isinstance(v, list | tuple) else v for k, v in values.items()}
 
 
@@ -136,15 +136,11 @@ def _history(values: dict[str, Any] | None) -> Any:
         return None
     from ..models.training import History
 
-    known = {f.name for f in fields(History)}
     nan = float("nan")
-    return History(
-        **{
-            k: [nan if x is None else x for x in v] if isinstance(v, list) else v
-            for k, v in values.items()
-            if k in known
-        }
-    )
+    read: dict[str, Any] = {
+        k: [nan if x is None else x for x in v] if isinstance(v, list) else v for k, v in values.items()
+    }
+    return History(**{f.name: read[f.name] for f in fields(History) if f.name in read})
 
 
 def _bars(panel: dict[str, np.ndarray], about: dict[str, Any]) -> Any:

@@ -137,7 +137,7 @@ def _aligned(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray, np.ndarr
     if actual.shape != forecast.shape:
         raise InputError(f"y_true and y_pred must have the same shape, were {actual.shape} and {forecast.shape}.")
     dated = index is not None and "datetime64" in str(getattr(index, "dtype", ""))
-    time = np.asarray(index.as_unit("ns").asi8 if dated else np.arange(len(actual)), np.int64)
+    time = np.asarray(index.as_unit("ns").asi8 if index is not None and dated else np.arange(len(actual)), np.int64)
     names = tuple(map(str, columns)) if columns is not None else tuple(f"series {j}" for j in range(actual.shape[1]))
     return actual, forecast, time, names if columns is not None or len(names) > 1 else ("series",), dated
 

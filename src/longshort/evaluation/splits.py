@@ -181,7 +181,8 @@ class WalkForward:
     expanding: bool = False
 
     def __post_init__(self):
-        Span.parse(self.train), Span.parse(self.test)
+        for span in (self.train, self.test):
+            Span.parse(span)
         if self.embargo is not None and Span.parse(self.embargo, least=0).by_calendar:
             raise InputError(f"An embargo counts sessions ('5D') or bars (5), was {self.embargo!r}.")
 

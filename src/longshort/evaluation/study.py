@@ -214,7 +214,8 @@ class _Job:
     """Fit one copy on one fold and forecast its test rows; steps as the fit does, holds nothing afterwards."""
 
     def __init__(self, bars: "Bars", fold: Fold, rows: np.ndarray, forecaster: Forecaster):
-        self.bars, self.fold, self.rows, self.forecaster = bars, fold, rows, forecaster
+        self.bars, self.fold, self.rows = bars, fold, rows
+        self.forecaster: Any = forecaster
         self.fitting: Any = None
         self.values: np.ndarray | None = None  # (n_seeds, n_rows, n_symbols)
         self.histories: list[Any] = [None]
@@ -229,7 +230,7 @@ class _Job:
         """Do one unit of work; return True when the forecasts are there."""
         if hasattr(self.forecaster, "fitting"):
             if self.fitting is None:
-                self.fitting = self.forecaster.fitting(self._seen(), start=self.fold.train_start)  # type: ignore
+                self.fitting = self.forecaster.fitting(self._seen(), start=self.fold.train_start)
                 return False
             if not self.fitting.step():
                 return False
@@ -238,7 +239,7 @@ class _Job:
             fitted = self.forecaster.fit(self._seen(), start=self.fold.train_start)
         self.values = self._predict(fitted)
         self.histories = list(getattr(fitted, "histories_", [getattr(fitted, "history_", None)]))
-        self._done, self.fitting, self.forecaster = 1.0, None, fitted.__class__
+        self._done, self.fitting, self.forecaster = 1.0, None, None
         return True
 
     def _seen(self) -> "Bars":
