@@ -120,8 +120,9 @@ def _mean_so_far(values: np.ndarray, horizon: int, fewest: int = 20) -> np.ndarr
 
 
 def _aligned(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...], bool]:
-    index, columns = getattr(y_true, "index", None), getattr(y_true, "columns", None)
-    if index is not None and hasattr(y_pred, "index"):
+    index = y_true.index if hasattr(y_true, "iloc") else None  # a list has an index too: a method
+    columns = getattr(y_true, "columns", None)
+    if index is not None and hasattr(y_pred, "iloc"):
         if not index.is_unique or not y_pred.index.is_unique:
             raise InputError("y_true and y_pred must have a unique index to be aligned. Drop duplicate rows.")
         common = index.intersection(y_pred.index, sort=False)

@@ -135,7 +135,8 @@ def diebold_mariano(loss: ArrayLike, loss_benchmark: ArrayLike, horizon: int = 1
     """
     a, b = np.asarray(loss, np.float64), np.asarray(loss_benchmark, np.float64)
     _check_series(loss=a, loss_benchmark=b)
-    return mean_test(b - a, horizon, lags, degrees=max(len(a) - 1, 1))
+    difference = (b - a)[np.isfinite(b - a)]
+    return mean_test(difference, horizon, lags, degrees=max(len(difference) - 1, 1))
 
 
 def clark_west(
