@@ -1,6 +1,151 @@
-// Feature programs: one interpreter runs them over history and per tick.
+// Python's door to feature programs: a Program, and a Stepper that carries the state of all symbols.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <atomic>
+#include <thread>
+
+#include "program.hpp"
 
 namespace nb = nanobind;
+using namespace nb::literals;
+using namespace features;
 
-void bind_features(nb::module_&) {}
+namespace {
+
+using Doubles = nb::ndarray<const double, nb::c_contig, nb::device::cpu>;
+using Row = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Result = nb::ndarray<double, nb::c_contig, nb::device::cpu>;
+using Integers = nb::ndarray<const int32_t, nb::c_contig, nb::device::cpu>;
+
+struct Compiled {
+    std::shared_ptr<const Program> program;
+};
+
+// Columns of history: (n_bars, n_symbols) or, for what all symbols share, (n_bars,).
+std::vector<Column> columns_of(const Program& program, const std::vector<Doubles>& inputs, int64_t n_bars,
+                               int64_t n_symbols) {
+    if (int(inputs.size()) != program.n_inputs) throw std::invalid_argument("feature program: wrong number of inputs");
+    std::vector<Column> columns;
+    for (const Doubles& input : inputs) {
+        bool shared = input.ndim() == 1;
+        bool fits = int64_t(input.shape(0)) == n_bars && (shared || (input.ndim() == 2 && int64_t(input.shape(1)) == n_symbols));
+        if (!fits) throw std::invalid_argument("feature program: an input has the wrong shape");
+        columns.push_back({input.data(), shared ? 1 : n_symbols, shared ? 0 : 1});
+    }
+    return columns;
+}
+
+void check_symbols(const Program& program, int64_t n_symbols) {
+    for (const Instruction& node : program.code)
+        if (node.op == FETCH && node.p[1] >= double(n_symbols))
+            throw std::invalid_argument("feature program: a fetched symbol lies outside the panel");
+}
+
+constexpr int64_t BLOCK = 64;  // symbols whose rows stay in the second-level cache together
+
+// All of history. Blocks of symbols go to threads; each block is the loop of State::step.
+void run_history(const Compiled& compiled, const std::vector<Doubles>& inputs, int64_t n_bars, int64_t n_symbols,
+                 Result out, int64_t out_from, int threads) {
+    const Program& program = *compiled.program;
+    std::vector<Column> columns = columns_of(program, inputs, n_bars, n_symbols);
+    check_symbols(program, n_symbols);
+    if (out_from < 0 || out_from > n_bars ||
+        int64_t(out.size()) != (n_bars - out_from) * n_symbols * int64_t(program.outputs.size()))
+        throw std::invalid_argument("feature program: the output has the wrong shape");
+    double* to = out.data();
+    nb::gil_scoped_release release;
+    const int64_t block = program.crosses_symbols ? std::max<int64_t>(n_symbols, 1) : BLOCK;
+    const int64_t n_blocks = (n_symbols + block - 1) / block;
+    std::atomic<int64_t> next{0};
+    auto work = [&] {
+        for (int64_t i; (i = next++) < n_blocks;) {
+            State state(compiled.program, i * block, std::min(block, n_symbols - i * block));
+            state.run(columns.data(), 0, n_bars, n_symbols, to, out_from);
+        }
+    };
+    std::vector<std::thread> helpers;
+    for (int64_t i = 1; i < std::min<int64_t>(threads, n_blocks); i++) helpers.emplace_back(work);
+    work();
+    for (std::thread& helper : helpers) helper.join();
+}
+
+class Stepper {
+public:
+    Stepper(const Compiled& compiled, int64_t n_symbols)
+        : program_(compiled.program), n_symbols_(n_symbols), state_(compiled.program, 0, n_symbols),
+          columns_(size_t(program_->n_inputs)) {
+        check_symbols(*program_, n_symbols);
+    }
+    void step(Row row, Result out) {
+        if (int(row.shape(0)) != program_->n_inputs || int64_t(row.shape(1)) != n_symbols_ ||
+            int64_t(out.size()) != n_symbols_ * int64_t(program_->outputs.size()))
+            throw std::invalid_argument("feature program: the row has the wrong shape");
+        for (size_t k = 0; k < columns_.size(); k++) columns_[k] = {row.data() + int64_t(k) * n_symbols_, 0, 1};
+        state_.run(columns_.data(), 0, 1, n_symbols_, out.data(), 0);
+    }
+    void run(const std::vector<Doubles>& inputs, int64_t n_bars, nb::object out) {
+        std::vector<Column> columns = columns_of(*program_, inputs, n_bars, n_symbols_);
+        double* to = nullptr;
+        if (!out.is_none()) {
+            Result result = nb::cast<Result>(out);
+            if (int64_t(result.size()) != n_bars * n_symbols_ * int64_t(program_->outputs.size()))
+                throw std::invalid_argument("feature program: the output has the wrong shape");
+            to = result.data();
+        }
+        nb::gil_scoped_release release;
+        state_.run(columns.data(), 0, n_bars, n_symbols_, to, 0);
+    }
+    nb::bytes snapshot() {
+        std::string bytes(8 + size_t(state_.size()) * 8, '\0');
+        std::memcpy(bytes.data(), &state_.time, 8);
+        std::memcpy(bytes.data() + 8, state_.memory(), size_t(state_.size()) * 8);
+        return nb::bytes(bytes.data(), bytes.size());
+    }
+    void restore(nb::bytes bytes) {
+        if (int64_t(bytes.size()) != 8 + state_.size() * 8)
+            throw std::invalid_argument("feature program: the snapshot has the wrong size");
+        std::memcpy(&state_.time, bytes.c_str(), 8);
+        std::memcpy(state_.memory(), bytes.c_str() + 8, size_t(state_.size()) * 8);
+    }
+    void reset() { state_.reset(); }
+    int64_t time() const { return state_.time; }
+
+private:
+    std::shared_ptr<const Program> program_;
+    int64_t n_symbols_;
+    State state_;
+    std::vector<Column> columns_;
+};
+
+Compiled compile(Integers ops, Integers operands, Doubles parameters, Integers outputs, int n_inputs) {
+    const int64_t n = int64_t(ops.size());
+    if (int64_t(operands.size()) != n * MAX_OPERANDS * 2 || int64_t(parameters.size()) != n * MAX_PARAMETERS ||
+        outputs.size() % 2 != 0)
+        throw std::invalid_argument("feature program: tables of different lengths");
+    return {std::make_shared<const Program>(ops.data(), operands.data(), parameters.data(), n, outputs.data(),
+                                            int64_t(outputs.size()) / 2, n_inputs)};
+}
+
+}  // namespace
+
+void bind_features(nb::module_& m) {
+    nb::list names;
+    for (const char* name : OP_NAMES) names.append(name);
+    m.attr("FEATURE_OPS") = nb::tuple(names);
+    nb::class_<Compiled>(m, "FeatureProgram", "A flat list of instructions; see program.hpp.")
+        .def_static("compile", &compile, "ops"_a, "operands"_a, "parameters"_a, "outputs"_a, "n_inputs"_a)
+        .def("run", &run_history, "inputs"_a, "n_bars"_a, "n_symbols"_a, "out"_a, "out_from"_a = 0, "threads"_a = 1)
+        .def_prop_ro("rows", [](const Compiled& c) { return c.program->rows; })
+        .def_prop_ro("size", [](const Compiled& c) { return c.program->code.size(); });
+    nb::class_<Stepper>(m, "FeatureStepper", "The carried state of a program for all symbols.")
+        .def(nb::init<const Compiled&, int64_t>(), "program"_a, "n_symbols"_a)
+        .def("step", &Stepper::step, "row"_a, "out"_a)
+        .def("run", &Stepper::run, "inputs"_a, "n_bars"_a, "out"_a.none())
+        .def("snapshot", &Stepper::snapshot)
+        .def("restore", &Stepper::restore, "snapshot"_a)
+        .def("reset", &Stepper::reset)
+        .def_prop_ro("time", &Stepper::time);
+}

@@ -21,7 +21,7 @@ namespace longshort {
 template <int most, class F>
 inline void with_constant(int n, F&& f) {
     [&]<int... k>(std::integer_sequence<int, k...>) {
-        (void)((n == k + 1 && (f(std::integral_constant<int, k + 1>{}), true)) || ...);
+        ((n == k + 1 && (f(std::integral_constant<int, k + 1>{}), true)) || ...);
     }(std::make_integer_sequence<int, most>{});
 }
 

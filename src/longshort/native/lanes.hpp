@@ -1,0 +1,117 @@
+// Arithmetic over a few symbols at once: one SIMD register of doubles, with its own log, exp and sine.
+//
+// Every operation works on each lane alone and uses only IEEE add, subtract, multiply, divide and square root, never a
+// fused multiply-add and never the C library. So a symbol gets the same bits whatever register width, block, thread
+// count or instruction-set level it is computed with, in history and per tick.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+namespace lanes {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 8;
+#elif defined(__AVX__)
+constexpr int LANES = 4;
+#else
+constexpr int LANES = 2;
+#endif
+
+typedef double vec __attribute__((vector_size(LANES * 8)));
+typedef int64_t ivec __attribute__((vector_size(LANES * 8)));
+typedef uint64_t uvec __attribute__((vector_size(LANES * 8)));
+
+constexpr double NaN = std::numeric_limits<double>::quiet_NaN();
+
+inline vec all(double x) { return x - (vec){}; }
+inline ivec alli(int64_t x) { return x - (ivec){}; }
+inline vec select(ivec mask, vec yes, vec no) { return mask ? yes : no; }
+inline vec ones_where(ivec mask) { return (vec)((ivec)all(1.0) & mask); }
+inline ivec finite(vec x) { return (ivec)(x - x == all(0.0)); }
+inline ivec number(vec x) { return (ivec)(x == x); }
+inline vec or_nan(ivec mask, vec x) { return select(mask, x, all(NaN)); }
+inline vec absolute(vec x) { return (vec)((ivec)x & alli(0x7fffffffffffffffLL)); }
+// NaN wins, so that a missing bar stays visible.
+inline vec smaller(vec a, vec b) { return select((ivec)(a < b) | ~number(a), a, b); }
+inline vec larger(vec a, vec b) { return select((ivec)(a > b) | ~number(a), a, b); }
+inline vec divide(vec a, vec b, double otherwise) {
+    vec q = a / b;
+    q = or_nan(finite(q), q);
+    ivec zero = (ivec)(b == all(0.0)) & finite(a);
+    return select(zero, all(otherwise), q);
+}
+inline bool any(ivec mask) {
+    int64_t found = 0;
+    for (int i = 0; i < LANES; i++) found |= mask[i];
+    return found != 0;
+}
+
+inline vec square_root(vec x) {
+    vec root;
+    for (int i = 0; i < LANES; i++) root[i] = __builtin_sqrt(x[i] >= 0 ? x[i] : 0.0);
+    return or_nan((ivec)(x >= all(0.0)), root);
+}
+
+constexpr double MAGIC = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer and leaves it in the low bits
+inline vec to_double(ivec small) { return (vec)(small + (ivec)all(MAGIC)) - all(MAGIC); }
+inline vec nearest(vec x) { return (x + all(MAGIC)) - all(MAGIC); }  // |x| < 2^51
+inline vec floored(vec x) {
+    vec near = nearest(x);
+    vec down = select((ivec)(near > x), near - all(1.0), near);
+    return select((ivec)(absolute(x) < all(2251799813685248.0)), down, x);
+}
+
+constexpr double LN2_HIGH = 6.93147180369123816490e-01;  // 33 bits of ln 2: its products with an exponent are exact
+constexpr double LN2_LOW = 1.90821492927058770002e-10;
+
+// ln(x) = k ln 2 + ln(1 + f) with 1 + f in [sqrt(1/2), sqrt 2); with s = f / (2 + f), ln(1 + f) = 2 artanh(s), whose
+// series is summed to s^23. Below one unit in the last place. x <= 0, infinite or NaN: NaN.
+inline vec logarithm(vec x) {
+    ivec valid = (ivec)(x > all(0.0)) & finite(x);
+    x = select(valid, x, all(1.0));
+    ivec tiny = (ivec)(x < all(2.2250738585072014e-308));
+    x = select(tiny, x * all(18014398509481984.0), x);  // 2^54
+    ivec k = (ivec)((uvec)x >> 52) - alli(1023) - (alli(54) & tiny);
+    vec m = (vec)(((ivec)x & alli(0x000fffffffffffffLL)) | alli(0x3ff0000000000000LL));
+    ivec high = (ivec)(m > all(1.4142135623730951));
+    m = select(high, m * all(0.5), m);
+    k -= high;  // a true lane is -1
+    vec f = m - all(1.0), s = f / (all(2.0) + f), z = s * s;
+    vec r = all(2.0 / 23);
+    for (int odd = 21; odd >= 3; odd -= 2) r = r * z + all(2.0 / odd);
+    r = r * z;
+    vec half = all(0.5) * f * f, kd = to_double(k);
+    vec y = kd * all(LN2_HIGH) - ((half - (s * (half + r) + kd * all(LN2_LOW))) - f);
+    return or_nan(valid, y);
+}
+
+// e^x = 2^k e^r with |r| <= ln 2 / 2, the series of e^r summed to r^13. Above 709: NaN; below -708: 0.
+inline vec exponential(vec x) {
+    ivec valid = (ivec)(x <= all(709.0)), underflow = (ivec)(x < all(-708.0));
+    vec safe = select(valid & ~underflow, x, all(0.0));
+    vec kd = nearest(safe * all(1.4426950408889634));
+    vec r = (safe - kd * all(LN2_HIGH)) - kd * all(LN2_LOW);
+    vec p = all(1.0 / 6227020800.0);
+    constexpr double inverse_factorials[] = {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320,
+                                             1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5};
+    for (double c : inverse_factorials) p = p * r + all(c);
+    p = all(1.0) + (r + r * r * p);
+    ivec k = (ivec)(kd + all(MAGIC)) - (ivec)all(MAGIC);
+    vec y = p * (vec)((k + alli(1023)) << 52);
+    y = select(underflow, all(0.0), y);
+    return or_nan(valid, y);
+}
+
+// Sine of x turns (1 turn = 2 pi).
+inline vec sine(vec x) {
+    vec u = x - nearest(x);
+    u = select((ivec)(u > all(0.25)), all(0.5) - u, u);
+    u = select((ivec)(u < all(-0.25)), all(-0.5) - u, u);
+    vec y = u * all(6.283185307179586), z = y * y;
+    vec p = all(1.0);
+    for (int k = 10; k >= 1; k--) p = all(1.0) - p * z / all(2.0 * k * (2.0 * k + 1.0));
+    return y * p;
+}
+
+}  // namespace lanes

@@ -1,0 +1,88 @@
+// A feature program and the interpreter that runs it, over history and per tick alike.
+//
+// A program is a flat list of instructions in the order of computation. Instruction i owns one row of values, one value
+// a symbol; its operands are (instruction, lag) pairs. A row that somebody reads with a lag is kept in a ring of past
+// rows. Rows and the carried state of recursive instructions lie in one block of memory per group of symbols:
+//
+//     memory = [ring of instruction 0][state of 0][ring of instruction 1] ...      each a row of `width` doubles
+//
+// `State::step` runs the instructions once; history is the loop over it. Nothing else computes a feature.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+namespace features {
+
+enum Op : int32_t {
+    FETCH, CONSTANT, ADD, SUBTRACT, MULTIPLY, DIVIDE, NEGATE, ABSOLUTE, LOG, EXP, SQRT, SIGN, FLOOR, SINE, MINIMUM,
+    MAXIMUM, LESS, LESS_EQUAL, EQUAL, WHERE, IS_MISSING, MERGE_MEAN, MERGE_COVARIANCE, PAIR_COVARIANCE, EXPONENTIAL_MEAN,
+    PRICE_FACTOR, SHARE_FACTOR, FILL_FORWARD, SETTLE, RANK, ZSCORE, DATE_PART, N_OPS
+};
+constexpr const char* OP_NAMES[N_OPS] = {
+    "fetch", "constant", "add", "subtract", "multiply", "divide", "negate", "absolute", "log", "exp", "sqrt", "sign",
+    "floor", "sine", "minimum", "maximum", "less", "less_equal", "equal", "where", "is_missing", "merge_mean",
+    "merge_covariance", "pair_covariance", "exponential_mean", "price_factor", "share_factor", "fill_forward", "settle",
+    "rank", "zscore", "date_part"};
+
+constexpr int MAX_OPERANDS = 6, MAX_PARAMETERS = 3;
+
+struct Operand {
+    int32_t node = -1, lag = 0;
+};
+
+struct Instruction {
+    Op op;
+    Operand in[MAX_OPERANDS];
+    double p[MAX_PARAMETERS];
+    int64_t ring;  // first row of the ring of values
+    int64_t mask;  // ring length - 1; the length is a power of two
+    int64_t state; // first row of the carried state
+};
+
+struct Program {
+    std::vector<Instruction> code;
+    std::vector<Operand> outputs;
+    int64_t rows = 0;  // rows of memory
+    int n_inputs = 0;
+    bool crosses_symbols = false;
+
+    Program(const int32_t* ops, const int32_t* operands, const double* parameters, int64_t n, const int32_t* outs,
+            int64_t n_outs, int n_inputs);
+};
+
+// One input: a row of values at each bar. `symbol_stride` 0: one value for all symbols.
+struct Column {
+    const double* data;
+    int64_t bar_stride, symbol_stride;
+};
+
+// The memory of one group of neighbouring symbols [first, first + count).
+class State {
+public:
+    State(std::shared_ptr<const Program> program, int64_t first, int64_t count);
+    void reset();
+    // Advance by bars [begin, end) of the columns. `out` is (bars, symbols, outputs), rows below `begin` not included;
+    // null: nothing is written.
+    void run(const Column* columns, int64_t begin, int64_t end, int64_t n_symbols, double* out, int64_t out_from);
+    double* memory() { return memory_.get(); }
+    int64_t size() const { return program_->rows * width_; }
+    int64_t time = 0;
+
+private:
+    void step(const Column* columns, int64_t bar);
+    double* row(Operand from) const {
+        const Instruction& source = program_->code[from.node];
+        return memory_.get() + (source.ring + ((time - from.lag) & source.mask)) * width_;
+    }
+    struct Free {
+        void operator()(double* p) const { ::operator delete[](p, std::align_val_t(64)); }
+    };
+    std::shared_ptr<const Program> program_;
+    int64_t first_, count_, width_;
+    std::unique_ptr<double[], Free> memory_;
+    std::vector<int32_t> order_;  // scratch of rank
+};
+
+}  // namespace features
