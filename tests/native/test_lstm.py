@@ -7,12 +7,12 @@ from longshort.errors import InputError, TrainingError, UnknownName
 from longshort.native import core
 
 SHAPES = [
-    dict(n_inputs=1, hidden=[50, 50], lookback=60),
-    dict(n_inputs=3, hidden=[17], lookback=9, n_outputs=3),
-    dict(n_inputs=5, hidden=[1, 3], lookback=4, head=[2]),
-    dict(n_inputs=16, hidden=[24, 16, 8], lookback=7, head=[9, 4], head_activation="tanh", n_outputs=2),
+    {"n_inputs": 1, "hidden": [50, 50], "lookback": 60},
+    {"n_inputs": 3, "hidden": [17], "lookback": 9, "n_outputs": 3},
+    {"n_inputs": 5, "hidden": [1, 3], "lookback": 4, "head": [2]},
+    {"n_inputs": 16, "hidden": [24, 16, 8], "lookback": 7, "head": [9, 4], "head_activation": "tanh", "n_outputs": 2},
 ]
-SMALL = dict(n_inputs=3, hidden=[17, 5], lookback=8, head=[6], head_activation="relu", batch_size=7)
+SMALL = {"n_inputs": 3, "hidden": [17, 5], "lookback": 8, "head": [6], "head_activation": "relu", "batch_size": 7}
 
 
 def make(shape, cls="LSTMTrainer", n_rows=90, seed=0, **options):
@@ -131,7 +131,7 @@ def test_the_same_seed_gives_the_same_bytes(threads):
 
 @pytest.mark.parametrize("batch_size", [1, 7, 32, 100])
 def test_threads_change_no_bit(batch_size):
-    shape = dict(n_inputs=2, hidden=[13, 6], lookback=6, dropout=[0.2, 0.2], batch_size=batch_size)
+    shape = {"n_inputs": 2, "hidden": [13, 6], "lookback": 6, "dropout": [0.2, 0.2], "batch_size": batch_size}
     results = []
     for threads in (1, 2, 3):
         trainer, _, starts, targets = make(shape, threads=threads, n_rows=150)
@@ -188,7 +188,7 @@ def test_training_learns_a_lagged_echo():
 
 def test_adam_takes_the_textbook_step():
     """One step by hand (Kingma and Ba 2015, algorithm 1), with decoupled decay (Loshchilov and Hutter 2019)."""
-    options = dict(lr=0.01, beta1=0.8, beta2=0.99, eps=1e-4, weight_decay=0.1, batch_size=1000)
+    options = {"lr": 0.01, "beta1": 0.8, "beta2": 0.99, "eps": 1e-4, "weight_decay": 0.1, "batch_size": 1000}
     trainer, _, starts, targets = make(SMALL, "LSTMTrainer64", **options)
     moments = {}
     for step in (1, 2, 3):
@@ -286,15 +286,15 @@ def test_a_non_finite_loss_stops_the_epoch_before_the_weights_change():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(hidden=[]), "at least one LSTM layer"),
-        (dict(hidden=[0]), "between 1 and 65536, was 0"),
-        (dict(dropout=[0.1, 0.1, 0.1]), "one rate per LSTM layer: expected 2, was 3"),
-        (dict(dropout=[1.0, 0.0]), "dropout must be at least 0 and below 1, was 1"),
-        (dict(lr=-1.0), "lr must be at least 0"),
-        (dict(lr=float("nan")), "lr must be"),
-        (dict(loss="mae"), "'mse', 'huber'; was 'mae'"),
-        (dict(lookback=0), "lookback"),
-        (dict(threads=0), "threads"),
+        ({"hidden": []}, "at least one LSTM layer"),
+        ({"hidden": [0]}, "between 1 and 65536, was 0"),
+        ({"dropout": [0.1, 0.1, 0.1]}, "one rate per LSTM layer: expected 2, was 3"),
+        ({"dropout": [1.0, 0.0]}, "dropout must be at least 0 and below 1, was 1"),
+        ({"lr": -1.0}, "lr must be at least 0"),
+        ({"lr": float("nan")}, "lr must be"),
+        ({"loss": "mae"}, "'mse', 'huber'; was 'mae'"),
+        ({"lookback": 0}, "lookback"),
+        ({"threads": 0}, "threads"),
     ],
 )
 def test_wrong_options_teach(change, message):
@@ -364,8 +364,15 @@ def test_a_fleet_of_threads_trains_as_each_alone():
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_the_gradient_is_the_slope_of_the_loss(dropout):
     """Central differences of the float64 build, through the same dropout masks."""
-    shape = dict(n_inputs=2, hidden=[5, 4], lookback=5, head=[3], head_activation="tanh", dropout=[dropout] * 2)
-    trainer, _, starts, targets = make(shape, "LSTMTrainer64", n_rows=25)
+    shape = {
+        "n_inputs": 2,
+        "hidden": [5, 4],
+        "lookback": 5,
+        "head": [3],
+        "head_activation": "tanh",
+        "dropout": [dropout] * 2,
+    }
+    trainer, _, starts, targets = make(shape, "LSTMTrainer64", n_rows=25, dropout=[dropout] * 2)
     step = 11 if dropout else None
     gradient = trainer.gradient(starts, targets, dropout_step=step)
     weights = trainer.weights()
@@ -394,7 +401,9 @@ def test_float32_gradients_agree_with_float64():
 @pytest.mark.full
 @pytest.mark.parametrize("loss", ["mse", "huber"])
 @pytest.mark.parametrize(
-    "shape", [*SHAPES, SMALL, dict(n_inputs=2, hidden=[33], lookback=12, head=[5])], ids=lambda s: str(s["hidden"])
+    "shape",
+    [*SHAPES, SMALL, {"n_inputs": 2, "hidden": [33], "lookback": 12, "head": [5]}],
+    ids=lambda s: str(s["hidden"]),
 )
 def test_gradients_equal_torch_autograd(shape, loss):
     torch = pytest.importorskip("torch")
@@ -425,7 +434,7 @@ def test_gradients_equal_torch_autograd(shape, loss):
 def test_training_without_dropout_follows_torch_adam():
     """Ten full-batch steps beside torch.optim.Adam in float64."""
     torch = pytest.importorskip("torch")
-    shape = dict(n_inputs=3, hidden=[8], lookback=6)
+    shape = {"n_inputs": 3, "hidden": [8], "lookback": 6}
     trainer, data, starts, targets = make(shape, "LSTMTrainer64", batch_size=10_000, lr=0.01)
     lstm = torch.nn.LSTM(3, 8, batch_first=True, dtype=torch.float64)
     linear = torch.nn.Linear(8, 1, dtype=torch.float64)

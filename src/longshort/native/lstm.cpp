@@ -362,9 +362,8 @@ double fma_peak(double seconds) {
     while (std::chrono::duration<double>(Clock::now() - begin).count() < seconds) {
         vec<float> x[chains];
         for (int c = 0; c < chains; ++c) x[c] = broadcast(0.001f * static_cast<float>(c));
-        vec<float> factor = broadcast(0.999f);
-        asm volatile("" : "+m"(factor));
-        const vec<float> a = factor;
+        vec<float> a = broadcast(0.999f);
+        asm volatile("" : "+m"(a));  // the compiler must not know the values
         constexpr int rounds = 100000;
         const auto start = Clock::now();
         for (int k = 0; k < rounds; ++k) {

@@ -1,6 +1,7 @@
 // The inner loops of the LSTM. Samples lie in the lanes of vectors, values as [row][lane]; each contraction keeps a tile
 // of accumulators in registers and broadcasts the weights. `nv` vectors of samples (one or two) share each weight;
-// `spacing` is the distance between them.
+// `spacing` is the distance between them. Reading whole vectors or broadcasts costs more than multiplying them: weights
+// and columns are laid out beforehand in the order of use, and what is read serves several multiplications.
 //
 // Canonical order of a gate's pre-activation, the same everywhere: b_ih + b_hh, then fused multiply-adds over the
 // hidden state, then over the input, both by ascending index.
@@ -37,7 +38,11 @@ inline void balanced_tiles(int total, int most, F&& f) {
 }
 
 constexpr bool wide_file = vector_registers >= 32;
-constexpr int units_per_tile = wide_file ? 3 : 1;  // times 4 gates times 2 vectors: the accumulators of a forward tile
+constexpr int group = wide_file ? 2 : 1;  // vectors of samples worked on together, where there are enough
+constexpr int units_per_tile = 3;         // times 4 gates times `group` vectors: the accumulators of a forward tile
+constexpr int transposed_columns = 12;    // times `group` vectors: those of a backward tile
+constexpr int gradient_rows = wide_file ? 8 : 4;
+constexpr int gradient_columns = 3;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Forward
@@ -115,7 +120,7 @@ inline void forward_tile(const T* __restrict weights, int units, int inputs, con
 template <class T, int nv, bool training>
 void forward_layer(const PackedLayer<T>& packed, const LayerBuffers& b, int steps, bool last, const Dropout<T>* dropout,
                    uint32_t first_sample, T* base, std::size_t spacing) {
-    constexpr int lanes = simd<T>::lanes, nu = units_per_tile, pair = nv == 1 ? 2 : 1;
+    constexpr int lanes = simd<T>::lanes, nu = units_per_tile, pair = group / nv;
     const int units = b.units, inputs = b.inputs;
     for (int v = 0; v < nv; ++v) {
         std::fill_n(base + v * spacing + b.hidden, units * lanes, T(0));
@@ -170,10 +175,26 @@ void forward_layer(const PackedLayer<T>& packed, const LayerBuffers& b, int step
 // ---------------------------------------------------------------------------------------------------------------------
 // Backward
 
-// out[n][nv] = sum over r of matrix[r][first .. first + n) * x[r], the matrix row-major with `columns` columns.
+// A matrix of `columns` columns in the order the backward pass reads it: tiles of columns, each [row][column].
+template <class T>
+struct PackedColumns {
+    std::vector<T> values;
+
+    void pack(const T* matrix, int rows, int columns) {
+        values.resize(std::size_t(rows) * columns);
+        T* out = values.data();
+        balanced_tiles(columns, transposed_columns, [&](int first, int n) {
+            const T* from = matrix + first;
+            for (int r = 0; r < rows; ++r, from += columns, out += n)
+                for (int j = 0; j < n; ++j) out[j] = from[j];
+        });
+    }
+};
+
+// out[n][nv] = sum over r of weights[r][n] * x[r].
 template <class T, int n, int nv>
-inline void transposed_tile(const T* __restrict matrix, int columns, int rows, const T* __restrict x,
-                            std::size_t spacing, vec<T>* __restrict out) {
+inline void transposed_tile(const T* __restrict weights, int rows, const T* __restrict x, std::size_t spacing,
+                            vec<T>* __restrict out) {
     vec<T> sum[n][nv];
 #pragma GCC unroll 32
     for (int j = 0; j < n; ++j)
@@ -185,11 +206,11 @@ inline void transposed_tile(const T* __restrict matrix, int columns, int rows, c
         for (int v = 0; v < nv; ++v) value[v] = load(x + v * spacing);
 #pragma GCC unroll 32
         for (int j = 0; j < n; ++j) {
-            const vec<T> weight = broadcast(matrix[j]);
+            const vec<T> weight = broadcast(weights[j]);
 #pragma GCC unroll 32
             for (int v = 0; v < nv; ++v) sum[j][v] = fma(weight, value[v], sum[j][v]);
         }
-        matrix += columns;
+        weights += n;
         x += simd<T>::lanes;
     }
 #pragma GCC unroll 32
@@ -200,13 +221,13 @@ inline void transposed_tile(const T* __restrict matrix, int columns, int rows, c
 
 // f(column, sums[nv]) for every column of matrix^T x.
 template <class T, int nv, class F>
-inline void transposed_product(const T* matrix, int columns, int rows, const T* x, std::size_t spacing, F&& f) {
-    constexpr int most = (wide_file ? 24 : 12) / nv;
-    balanced_tiles(columns, most, [&](int first, int n) {
-        vec<T> sums[most * nv];
-        with_constant<most>(n, [&](auto count) {
-            transposed_tile<T, count.value, nv>(matrix + first, columns, rows, x, spacing, sums);
-        });
+inline void transposed_product(const PackedColumns<T>& matrix, int rows, int columns, const T* x, std::size_t spacing,
+                               F&& f) {
+    balanced_tiles(columns, transposed_columns, [&](int first, int n) {
+        vec<T> sums[transposed_columns * nv];
+        const T* weights = matrix.values.data() + std::size_t(first) * rows;
+        with_constant<transposed_columns>(
+            n, [&](auto count) { transposed_tile<T, count.value, nv>(weights, rows, x, spacing, sums); });
         for (int j = 0; j < n; ++j) f(first + j, sums + j * nv);
     });
 }
@@ -214,7 +235,7 @@ inline void transposed_product(const T* matrix, int columns, int rows, const T* 
 // Back through one layer: turns the stored gates into gradients of the pre-activations, reads `above` (the gradient of
 // each step's output after dropout has been undone) and, unless it is the lowest, leaves there the lower layer's.
 template <class T, int nv>
-void backward_layer(const T* weight_ih, const T* weight_hh, const LayerBuffers& b, const BatchLayout& layout, int steps,
+void backward_layer(const PackedColumns<T>& weight_ih, const PackedColumns<T>& weight_hh, const LayerBuffers& b, const BatchLayout& layout, int steps,
                     bool last, bool lowest, const Dropout<T>* dropout_below, uint32_t first_sample, T* base,
                     std::size_t spacing) {
     constexpr int lanes = simd<T>::lanes;
@@ -246,12 +267,12 @@ void backward_layer(const T* weight_ih, const T* weight_hh, const LayerBuffers& 
             const vec<T> zero[nv] = {};
             for (int unit = 0; unit < units; ++unit) cell_backward(unit, zero);
         } else {
-            transposed_product<T, nv>(weight_hh, units, 4 * units, base + b.gates + (t + 1) * b.gates_step, spacing,
+            transposed_product<T, nv>(weight_hh, 4 * units, units, base + b.gates + (t + 1) * b.gates_step, spacing,
                                       cell_backward);
         }
         if (!lowest)
             transposed_product<T, nv>(
-                weight_ih, b.inputs, 4 * units, base + b.gates + t * b.gates_step, spacing,
+                weight_ih, 4 * units, b.inputs, base + b.gates + t * b.gates_step, spacing,
                 [&](int unit, const vec<T>* d_input) {
                     for (int v = 0; v < nv; ++v) {
                         vec<T> d = d_input[v];
@@ -263,11 +284,24 @@ void backward_layer(const T* weight_ih, const T* weight_hh, const LayerBuffers& 
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Weight gradients: gradient[r][c] += sum over time and lanes of a[t][r] * b[t][c], for one vector of samples.
+// Weight gradients: gradient[r][c] += sum over time and lanes of a[t][r] * b[t][c], for one vector of samples. The
+// columns b are copied once into panels, tiles of columns each [time][column]; a block of rows stays in the first-level
+// cache while all panels pass by.
+
+template <class T>
+T* pack_panels(const T* b, std::size_t b_step, int columns, int steps, T* out) {
+    constexpr int lanes = simd<T>::lanes;
+    balanced_tiles(columns, gradient_columns, [&](int first, int n) {
+        const T* from = b + std::size_t(first) * lanes;
+        for (int t = 0; t < steps; ++t, from += b_step)
+            for (int c = 0; c < n; ++c, out += lanes) store(out, load(from + c * lanes));
+    });
+    return out;
+}
 
 template <class T, int nr, int nc>
-inline void gradient_tile(const T* __restrict a, std::size_t a_step, const T* __restrict b, std::size_t b_step,
-                          int steps, T* __restrict gradient, std::size_t columns) {
+inline void gradient_tile(const T* __restrict a, std::size_t a_step, const T* __restrict panel, int steps,
+                          T* __restrict gradient, std::size_t columns) {
     constexpr int lanes = simd<T>::lanes;
     vec<T> sum[nr][nc];
 #pragma GCC unroll 32
@@ -277,31 +311,45 @@ inline void gradient_tile(const T* __restrict a, std::size_t a_step, const T* __
     for (int t = 0; t < steps; ++t) {
         vec<T> right[nc];
 #pragma GCC unroll 32
-        for (int c = 0; c < nc; ++c) right[c] = load(b + c * lanes);
+        for (int c = 0; c < nc; ++c) right[c] = load(panel + c * lanes);
+#pragma GCC unroll 32
+        for (int c = 0; c < nc; ++c) __builtin_prefetch(panel + (c + 8 * nc) * lanes);
 #pragma GCC unroll 32
         for (int r = 0; r < nr; ++r) {
-            const vec<T> left = load(a + r * lanes);
+            const vec<T> left = in_register(load(a + r * lanes));
 #pragma GCC unroll 32
             for (int c = 0; c < nc; ++c) sum[r][c] = fma(left, right[c], sum[r][c]);
         }
         a += a_step;
-        b += b_step;
+        panel += nc * lanes;
     }
+    vec<T> flat[nr * nc];
+#pragma GCC unroll 32
     for (int r = 0; r < nr; ++r)
-        for (int c = 0; c < nc; ++c) gradient[r * columns + c] += sum_lanes<T>(sum[r][c]);
+#pragma GCC unroll 32
+        for (int c = 0; c < nc; ++c) flat[r * nc + c] = sum[r][c];
+    sum_lanes<T, nr * nc>(flat);
+    T totals[(nr * nc + lanes - 1) / lanes * lanes];
+    std::memcpy(totals, flat, sizeof totals);
+#pragma GCC unroll 32
+    for (int r = 0; r < nr; ++r)
+#pragma GCC unroll 32
+        for (int c = 0; c < nc; ++c) gradient[r * columns + c] += totals[r * nc + c];
 }
 
-constexpr int gradient_rows = wide_file ? 8 : 4;
-constexpr int gradient_columns = 3;
-
+// One block of rows against all panels of one matrix; `next` is a block that will follow and is fetched meanwhile.
 template <class T>
-void gradient_rows_of(const T* a, std::size_t a_step, int rows, const T* b, std::size_t b_step, int columns, int steps,
-                      T* gradient) {
+void gradient_block(const T* a, std::size_t a_step, int rows, const T* panels, int columns, int steps, T* gradient,
+                    const T* next) {
     constexpr int lanes = simd<T>::lanes;
     with_constant<gradient_rows>(rows, [&](auto nr) {
+        int fetched = 0;
         balanced_tiles(columns, gradient_columns, [&](int first, int n) {
+            const int until = next ? (first + n) * steps / columns : 0;
+            for (; fetched < until; ++fetched)
+                for (int r = 0; r < gradient_rows; ++r) __builtin_prefetch(next + fetched * a_step + r * lanes, 0, 2);
             with_constant<gradient_columns>(n, [&](auto nc) {
-                gradient_tile<T, nr.value, nc.value>(a, a_step, b + std::size_t(first) * lanes, b_step, steps,
+                gradient_tile<T, nr.value, nc.value>(a, a_step, panels + std::size_t(first) * steps * lanes, steps,
                                                      gradient + first, columns);
             });
         });
@@ -311,12 +359,16 @@ void gradient_rows_of(const T* a, std::size_t a_step, int rows, const T* b, std:
 // gradient[r] += sum over time and lanes of a[t][r].
 template <class T>
 void row_sums(const T* a, std::size_t a_step, int rows, int steps, T* gradient) {
-    constexpr int lanes = simd<T>::lanes;
-    for (int r = 0; r < rows; ++r) {
-        vec<T> sum{};
-        for (int t = 0; t < steps; ++t) sum += load(a + t * a_step + r * lanes);
-        gradient[r] += sum_lanes<T>(sum);
-    }
+    with_constant<gradient_rows>(rows, [&](auto nr) {
+        vec<T> sum[nr.value] = {};
+        for (int t = 0; t < steps; ++t)
+#pragma GCC unroll 32
+            for (int r = 0; r < nr.value; ++r) sum[r] += load(a + t * a_step + r * simd<T>::lanes);
+        sum_lanes<T, nr.value>(sum);
+        T totals[(nr.value + simd<T>::lanes - 1) / simd<T>::lanes * simd<T>::lanes];
+        std::memcpy(totals, sum, sizeof totals);
+        for (int r = 0; r < nr.value; ++r) gradient[r] += totals[r];
+    });
 }
 
 }  // namespace longshort

@@ -161,6 +161,7 @@ struct LayerBuffers {
     std::size_t hidden = 0, hidden_step = 0;    // lookback + 1 steps, the first zero
     std::size_t output = 0, output_step = 0;    // hidden after dropout; the same place where there is none
     std::size_t input = 0, input_step = 0;
+    std::size_t panels = 0;                     // hidden, then input, laid out for the weight gradient
 };
 
 class BatchLayout {
@@ -185,6 +186,7 @@ public:
                 b.gates = take(steps * b.gates_step);
                 b.tanh_step = rows(b.units);
                 b.tanh_cell = take(steps * b.tanh_step);
+                b.panels = take(steps * rows(b.units + b.inputs));
             }
             b.output_step = b.hidden_step;
             if (training && shape.dropout[i] > 0)

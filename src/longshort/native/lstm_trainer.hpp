@@ -60,6 +60,8 @@ public:
           first_moment_(map_.size()),
           second_moment_(map_.size()),
           packed_(options_.shape.layers()),
+          packed_hh_(options_.shape.layers()),
+          packed_ih_(options_.shape.layers()),
           center_(options_.shape.inputs, 0.0),
           scale_(options_.shape.inputs, 1.0) {
         initialise(options_.shape, map_, options_.initialisation, options_.seed, parameters_.data());
@@ -142,7 +144,7 @@ private:
     // What one call needs: scratch memory, packed weights, workers.
     struct Session {
         Session(Trainer& trainer, const BatchLayout& layout_)
-            : layout(layout_), vectors(2 * trainer.options_.threads), workspace(vectors * layout.size() * sizeof(T)) {
+            : layout(layout_), vectors(group * trainer.options_.threads), workspace(vectors * layout.size() * sizeof(T)) {
             trainer.pack();
             if (!trainer.workers_) trainer.workers_ = std::make_unique<Workers>(trainer.options_.threads);
         }
@@ -162,6 +164,15 @@ private:
                             p + o.bias_hh);
         }
         packed_valid_ = true;
+    }
+
+    void pack_backward() {
+        for (int i = 0; i < shape().layers(); ++i) {
+            const LayerOffsets& o = map_.layers[i];
+            const int units = shape().hidden[i];
+            packed_hh_[i].pack(parameters_.data() + o.weight_hh, 4 * units, units);
+            if (i > 0) packed_ih_[i].pack(parameters_.data() + o.weight_ih, 4 * units, shape().layer_inputs(i));
+        }
     }
 
     // ----------------------------------------------------------------------------------------------------------------
@@ -249,15 +260,15 @@ private:
         for (std::size_t begin = 0; begin < n; begin += together) {
             const std::size_t count = std::min(together, n - begin);
             workers_->run([&](int worker) {
-                const std::size_t mine = begin + std::size_t(worker) * 2 * lanes;
+                const std::size_t mine = begin + std::size_t(worker) * group * lanes;
                 if (mine >= begin + count) return;
-                const int samples = static_cast<int>(std::min<std::size_t>(2 * lanes, begin + count - mine));
-                T* base = session.vector(2 * worker);
+                const int samples = static_cast<int>(std::min<std::size_t>(group * lanes, begin + count - mine));
+                T* base = session.vector(group * worker);
                 for (int v = 0; v * lanes < samples; ++v)
                     gather(series, layout, std::min(lanes, samples - v * lanes),
-                           [&](int l) { return starts[mine + v * lanes + l]; }, session.vector(2 * worker + v));
+                           [&](int l) { return starts[mine + v * lanes + l]; }, session.vector(group * worker + v));
                 if (samples > lanes)
-                    forward<2, false>(layout, std::nullopt, 0, base);
+                    forward<group, false>(layout, std::nullopt, 0, base);
                 else
                     forward<1, false>(layout, std::nullopt, 0, base);
             });
@@ -302,6 +313,7 @@ private:
                                const uint32_t* samples, std::size_t n, std::optional<int64_t> dropout_step) {
         const BatchLayout& layout = session.layout;
         pack();
+        pack_backward();
         std::fill(gradient_.begin(), gradient_.end(), T(0));
         double total = 0;
         const std::size_t together = std::size_t(session.vectors) * lanes;
@@ -309,7 +321,7 @@ private:
         for (std::size_t begin = 0; begin < n; begin += together) {
             const int count = static_cast<int>(std::min(together, n - begin));
             const int vectors = (count + lanes - 1) / lanes, threads = workers_->count();
-            const int each = (vectors + threads - 1) / threads;  // vectors per worker, one or two
+            const int each = (vectors + threads - 1) / threads;  // vectors per worker, one or `group`
             auto prepare = [&](int v) {
                 const std::size_t first = begin + std::size_t(v) * lanes;
                 gather(series, layout, std::min(lanes, count - v * lanes),
@@ -325,13 +337,13 @@ private:
                 if (v >= vectors) return;
                 T* base = session.vector(v);
                 const uint32_t first = static_cast<uint32_t>(begin) + v * lanes;
-                if (each == 2 && v + 1 < vectors) {
+                if (v + each <= vectors && each == group && group > 1) {
                     prepare(v);
                     prepare(v + 1);
-                    forward<2, true>(layout, dropout_step, first, base);
+                    forward<group, true>(layout, dropout_step, first, base);
                     differentiate(v);
                     differentiate(v + 1);
-                    backward<2>(layout, dropout_step, first, base);
+                    backward<group>(layout, dropout_step, first, base);
                 } else {
                     prepare(v);
                     forward<1, true>(layout, dropout_step, first, base);
@@ -369,11 +381,15 @@ private:
             backward_head(layout, dropout ? &*dropout : nullptr, first_sample + v * lanes, base + v * spacing);
         for (int i = layers - 1; i >= 0; --i) {
             const auto below = i > 0 ? dropout_of(i - 1, dropout_step) : std::nullopt;
-            const T* p = parameters_.data();
-            backward_layer<T, nv>(p + map_.layers[i].weight_ih, p + map_.layers[i].weight_hh, layout.layers[i], layout,
-                                  steps, i == layers - 1, i == 0, below ? &*below : nullptr, first_sample, base,
-                                  spacing);
+            backward_layer<T, nv>(packed_ih_[i], packed_hh_[i], layout.layers[i], layout, steps, i == layers - 1, i == 0,
+                                  below ? &*below : nullptr, first_sample, base, spacing);
         }
+        for (int v = 0; v < nv; ++v)
+            for (const LayerBuffers& b : layout.layers) {
+                T* mine = base + v * spacing;
+                T* out = pack_panels(mine + b.hidden, b.hidden_step, b.units, steps, mine + b.panels);
+                pack_panels(mine + b.input, b.input_step, b.inputs, steps, out);
+            }
     }
 
     void backward_head(const BatchLayout& layout, const Dropout<T>* dropout, uint32_t first_sample, T* base) const {
@@ -416,11 +432,14 @@ private:
                 for (int v = 0; v < vectors; ++v) {
                     const T* base = session.vector(v);
                     const T* a = base + b.gates + row * lanes;
+                    const T* next = v + 1 < vectors ? session.vector(v + 1) + b.gates + row * lanes
+                                    : row + rows < 4 * b.units ? session.vector(0) + b.gates + (row + rows) * lanes
+                                                               : nullptr;
                     row_sums(a, b.gates_step, rows, steps, g + o.bias_ih + row);
-                    gradient_rows_of(a, b.gates_step, rows, base + b.hidden, b.hidden_step, b.units, steps,
-                                     g + o.weight_hh + std::size_t(row) * b.units);
-                    gradient_rows_of(a, b.gates_step, rows, base + b.input, b.input_step, b.inputs, steps,
-                                     g + o.weight_ih + std::size_t(row) * b.inputs);
+                    gradient_block(a, b.gates_step, rows, base + b.panels, b.units, steps,
+                                   g + o.weight_hh + std::size_t(row) * b.units, next);
+                    gradient_block<T>(a, b.gates_step, rows, base + b.panels + std::size_t(steps) * b.units * lanes,
+                                      b.inputs, steps, g + o.weight_ih + std::size_t(row) * b.inputs, nullptr);
                 }
                 std::copy_n(g + o.bias_ih + row, rows, g + o.bias_hh + row);
             }
@@ -434,8 +453,8 @@ private:
                     const T* base = session.vector(v);
                     const T* a = base + layout.dense_gradient[j] + row * lanes;
                     row_sums(a, 0, rows, 1, g + map_.dense[j].bias + row);
-                    gradient_rows_of(a, 0, rows, head_input(layout, j, base), 0, in, 1,
-                                     g + map_.dense[j].weight + std::size_t(row) * in);
+                    gradient_block<T>(a, 0, rows, head_input(layout, j, base), in, 1,
+                                      g + map_.dense[j].weight + std::size_t(row) * in, nullptr);
                 }
             }
         }
@@ -481,7 +500,8 @@ private:
     ParameterMap map_;
     BatchLayout training_layout_, inference_layout_;
     std::vector<T> parameters_, gradient_, first_moment_, second_moment_;
-    std::vector<PackedLayer<T>> packed_;
+    std::vector<PackedLayer<T>> packed_;                  // for the forward pass
+    std::vector<PackedColumns<T>> packed_hh_, packed_ih_;  // for the backward pass
     bool packed_valid_ = false;
     std::vector<double> center_, scale_;
     std::unique_ptr<Workers> workers_;

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>
@@ -66,6 +67,20 @@ inline void store(T* p, vec<T> v) {
 template <class T>
 inline vec<T> broadcast(T x) {
     return x - vec<T>{};  // x - 0 is x for every x, -0 and NaN included
+}
+
+// Keep a value that several instructions use in a register: compilers like to read it from memory again for each, and
+// reading whole vectors is what the processor has least of.
+template <class V>
+inline V in_register(V v) {
+#if defined(__AVX512F__)
+    asm("" : "+v"(v));
+#elif defined(__AVX2__)
+    asm("" : "+x"(v));
+#elif defined(__aarch64__)
+    asm("" : "+w"(v));
+#endif
+    return v;
 }
 
 // a * b + c with one rounding.
@@ -139,14 +154,24 @@ inline To bits_as(From x) {
     return y;
 }
 
-// The sum of a vector's lanes by halves; the order is fixed.
-template <class T>
-inline T sum_lanes(vec<T> v) {
-    T s[simd<T>::lanes];
-    std::memcpy(s, &v, sizeof v);
-    for (int half = simd<T>::lanes / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; ++l) s[l] += s[l + half];
-    return s[0];
+// Adds the two halves of every block of 2 * half lanes in x and in y, x's results first.
+template <class T, int half, int... p>
+inline vec<T> add_halves(vec<T> x, vec<T> y, std::integer_sequence<int, p...>) {
+    return __builtin_shufflevector(x, y, (p / half * 2 * half + p % half)...) +
+           __builtin_shufflevector(x, y, (p / half * 2 * half + half + p % half)...);
+}
+
+// The sums over the lanes of n vectors, left as the first n scalars of `v`; the order of the additions is fixed.
+template <class T, int n, int half = simd<T>::lanes / 2>
+inline void sum_lanes(vec<T>* v) {
+    if constexpr (half > 0) {
+        constexpr int pairs = (n + 1) / 2;
+#pragma GCC unroll 32
+        for (int j = 0; j < pairs; ++j)
+            v[j] = add_halves<T, half>(v[2 * j], v[2 * j + 1 < n ? 2 * j + 1 : 2 * j],
+                                       std::make_integer_sequence<int, simd<T>::lanes>{});
+        sum_lanes<T, pairs, half / 2>(v);
+    }
 }
 
 }  // namespace longshort

@@ -8,6 +8,10 @@
 #include <new>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace longshort {
 
 class Workspace {
@@ -23,7 +27,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t alignment = 4096;
+    static constexpr std::size_t alignment = std::size_t(2) << 20;  // of a huge page
     static constexpr std::size_t kept_blocks = 8;
     static constexpr std::size_t largest_kept = std::size_t(64) << 20;
 
@@ -60,6 +64,10 @@ private:
         Block block;
         block.memory.reset(static_cast<std::byte*>(::operator new(bytes, std::align_val_t(alignment))));
         block.bytes = bytes;
+#if defined(__linux__)
+        // The kernels stride through megabytes: with small pages they would miss the address cache all the time.
+        if (bytes >= alignment) madvise(block.memory.get(), bytes, MADV_HUGEPAGE);
+#endif
         return block;
     }
 
