@@ -29,6 +29,8 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "load_bars": "data",
     "metrics": None,
     "models": None,
+    "project": "ledger",
+    "referee": "evaluation",
     "tearsheet": "report",
     "walk_forward": "evaluation",
 }

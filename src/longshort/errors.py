@@ -17,6 +17,8 @@
     +-- LedgerError                        the record of trials was edited or cut
     +-- SetupError (ImportError)           an extra, a compiler or a processor feature is missing
 
+    DataWarning (UserWarning)              the data are usable but not all that was asked for
+
 A message says what was expected, what was found and what to do, with the numbers.
 """
 
@@ -61,6 +63,10 @@ class SourceError(DataError, OSError):
     """A data source cannot be reached or refuses."""
 
     __str__ = Exception.__str__
+
+
+class DataWarning(UserWarning):
+    """The data are usable, but not all of what was asked for."""
 
 
 class NotFitted(LongshortError, AttributeError):

@@ -1,8 +1,8 @@
 """The memory of what was tried: an append-only chain of records, each sealed with the digest of the one before.
 
-Whoever tries twenty models and shows the best has not found what someone has who tried one: the best of twenty useless
-configurations passes a 5 % test in 64 % of cases. So `walk_forward` records every configuration here by itself, and each
-verdict prints how many there were. The same configuration on the same data is one trial however often it is repeated.
+The best of twenty useless configurations passes a 5 % test in 64 % of cases, so a result means little until one knows how
+much was tried. `walk_forward` records every configuration here by itself, and each verdict prints how many there were.
+The same configuration on the same data is one trial however often it is repeated.
 
 ::
 
@@ -11,11 +11,11 @@ verdict prints how many there were. The same configuration on the same data is o
     ledger.lock     locked while a process appends
 
 ``digest = SHA-256(canonical JSON of all the rest)`` and `previous` is the digest of the line before, so an edit, a
-deletion or a swap anywhere breaks the chain, and `verify` says where. The chain makes tampering evident, not impossible:
-who rewrites every file leaves no trace, unless a digest was noted elsewhere (saved studies carry it).
+deletion or a swap anywhere breaks the chain, and `verify` says where. The chain makes tampering evident, not
+impossible: who rewrites every file leaves no trace, unless a digest was noted elsewhere (saved studies carry it).
 
-A ledger lives in a run folder (`project`), otherwise in this process only. An append is on disk before `record` returns;
-a line torn by a crash was never confirmed to anyone and is dropped by the next append.
+A ledger lives in a run folder (`project`), otherwise in this process only. An append is on disk before `record`
+returns; a line torn by a crash was never confirmed to anyone and is dropped by the next append.
 """
 
 import hashlib
@@ -289,9 +289,7 @@ class Ledger:
         if len(records) < count:
             raise LedgerError(f"{file} was cut: {count} records were confirmed, {len(records)} are left. Restore it.")
         if count and records[count - 1].digest != digest:
-            raise LedgerError(
-                f"{file} was rewritten: record {count - 1} is not the one {head.name} confirmed. Restore it."
-            )
+            raise LedgerError(f"{file} was rewritten: record {count - 1} is not the one confirmed. Restore it.")
         if len(records) > count + 1:
             raise LedgerError(f"{file} holds {len(records)} records, but only {count} were confirmed by {head.name}.")
 

@@ -95,7 +95,7 @@ public:
     void bind(Data data, int64_t time_stride, nb::handle center, nb::handle scale) {
         const auto [c, s] = scaling(center, scale);
         require(time_stride >= 1, "time_stride must be at least 1 element, was " + std::to_string(time_stride) + ".");
-        locked([&] { trainer_.set_scaling(c, s); });
+        locked([this, &c = c, &s = s] { trainer_.set_scaling(c, s); });
         series_ = {data.data(), data.size(), static_cast<std::ptrdiff_t>(time_stride)};
         data_ = std::move(data);
     }
@@ -156,7 +156,7 @@ public:
                     show_shape(found) + ".");
         if (!center.is_none() || !scale.is_none()) {
             const auto [c, s] = scaling(center, scale);
-            locked([&] { trainer_.set_scaling(c, s); });
+            locked([this, &c = c, &s = s] { trainer_.set_scaling(c, s); });
         }
         std::vector<int64_t> starts(found[0]);
         for (std::size_t i = 0; i < starts.size(); ++i) starts[i] = static_cast<int64_t>(i * steps * inputs);

@@ -22,7 +22,7 @@ namespace longshort {
 template <int most, class F>
 inline void with_constant(int n, F&& f) {
     [&]<int... k>(std::integer_sequence<int, k...>) {
-        ((n == k + 1 && (f(std::integral_constant<int, k + 1>{}), true)) || ...);
+        (void)((n == k + 1 && (f(std::integral_constant<int, k + 1>{}), true)) || ...);
     }(std::make_integer_sequence<int, most>{});
 }
 

@@ -1,0 +1,17 @@
+"""Market data in: load it, look at it, repair it knowingly, or make it up.
+
+`load_bars` reads from Yahoo, files or the sample in the package; `check` lists what is wrong; `clean` repairs what it is
+told to; `synthetic` makes markets whose truth is known.
+"""
+
+from .._lazy import attach
+
+_EXPORTS: dict[str, str | None] = {
+    "CsvFiles": "sources",
+    "ParquetFiles": "sources",
+    "Sample": "sources",
+    "Source": "sources",
+    "load_bars": "sources",
+    "synthetic": None,
+}
+__getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)

@@ -1,0 +1,16 @@
+"""Evaluation: walk forward, compare with what needs no model, say what is proved."""
+
+from .._lazy import attach
+
+_EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None: a sub-module
+    "Evidence": "verdict",
+    "Fold": "splits",
+    "Study": "study",
+    "Verdict": "verdict",
+    "WalkForward": "splits",
+    "judge": "verdict",
+    "referee": "outsiders",
+    "statistics": None,
+    "walk_forward": "study",
+}
+__getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)

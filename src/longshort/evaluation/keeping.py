@@ -1,0 +1,185 @@
+"""Saving and loading studies: every number bit for bit, the bars with them, no pickle."""
+
+import os
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import artifact
+from ..errors import ArtifactError
+from ..forecast import Forecast, TargetInfo
+from .splits import Fold, WalkForward
+
+if TYPE_CHECKING:
+    from .study import Study
+
+KIND, VERSION = "study", 1
+
+
+@dataclass(frozen=True)
+class Described:
+    """A forecaster of which only the configuration was kept."""
+
+    name: str
+    configuration: dict[str, Any]
+    target: Any
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration."""
+        return self.configuration
+
+
+def save(study: "Study", directory: str | os.PathLike) -> str:
+    """Write a study into one directory, atomically, and return the artifact's digest."""
+    bars, forecast = study.bars, study.forecast
+    numbers = {
+        "time": forecast.time,
+        "for_time": forecast.for_time,
+        "mean": forecast.mean,
+        "seeds": study.seeds,
+        "actual": study.actual,
+        "fold": study.fold,
+        "reference": study.reference,
+    }
+    numbers |= {f"baseline.{i}": v for i, v in enumerate(study.baselines.values())}
+    numbers |= {f"challenger.{i}": v for i, v in enumerate(study.challengers.values())}
+    panel = {"time": bars.time, "split": bars.split, "dividend": bars.dividend, "state": bars.state}
+    panel |= {f"field.{i}": np.asarray(bars[name]) for i, name in enumerate(bars.fields)}
+    records = study.records()
+    about = {
+        "name": study.name,
+        "symbols": list(study.symbols),
+        "target": study.target.to_dict(),
+        "info": study.target.info.to_dict(),
+        "cv": study.cv.to_dict(),
+        "configuration": study.configuration,
+        "folds": [asdict(f) for f in study.folds],
+        "baselines": list(study.baselines),
+        "challengers": list(study.challengers),
+        "histories": [[_history_to_dict(h) for h in seeds] for seeds in study.histories],
+        "trials": study.trials,
+        "trials_where": study.trials_where,
+        "records": {"n": len(records), "digest": records[-1]["digest"] if records else None},
+        "bars": {
+            "symbols": list(bars.symbols),
+            "fields": list(bars.fields),
+            "calendar": bars.calendar,
+            "bar_size": bars.bar_size,
+            "digest": bars.digest,
+        },
+    }
+    return artifact.save(
+        directory,
+        KIND,
+        tensors={
+            "forecasts": {n: np.ascontiguousarray(v) for n, v in numbers.items() if v is not None},
+            "bars": {n: np.ascontiguousarray(v) for n, v in panel.items()},
+        },
+        documents={"study": about, "verdict": study.verdict().to_dict()},
+        version=VERSION,
+        allow_nan=("forecasts", "bars"),
+    )
+
+
+def load(directory: str | os.PathLike) -> "Study":
+    """Read a study written by `save` and check that its forecasts are the ones recorded."""
+    from .study import Study
+
+    found = artifact.load(directory, KIND)
+    about, numbers = found.documents["study"], found.tensors["forecasts"]
+    bars = _bars(found.tensors["bars"], about["bars"])
+    target = _target(about)
+    kept = Study(
+        forecaster=_forecaster(about, target),
+        bars=bars,
+        cv=WalkForward(**about["cv"]),
+        target=target,
+        folds=tuple(Fold(**f) for f in about["folds"]),
+        forecast=Forecast(
+            numbers["time"],
+            tuple(about["symbols"]),
+            numbers["mean"],
+            target=TargetInfo(**about["info"]),
+            for_time=numbers["for_time"],
+        ),
+        seeds=_frozen(numbers["seeds"]),
+        actual=_frozen(numbers["actual"]),
+        fold=_frozen(numbers["fold"]),
+        reference=_frozen(numbers["reference"]),
+        baselines={n: _frozen(numbers[f"baseline.{i}"]) for i, n in enumerate(about["baselines"])},
+        challengers={n: _frozen(numbers[f"challenger.{i}"]) for i, n in enumerate(about["challengers"])},
+        histories=[[_history(h) for h in seeds] for seeds in about["histories"]],
+        configuration=about["configuration"],
+        trials=about["trials"],
+        trials_where=about["trials_where"],
+    )
+    records = kept.records()
+    if (records[-1]["digest"] if records else None) != about["records"]["digest"]:
+        raise ArtifactError(f"The forecasts in {directory} are not the ones recorded. Restore it from a backup.")
+    return kept
+
+
+def _history_to_dict(history: Any) -> dict[str, Any] | None:
+    if history is None:
+        return None
+    values: dict[str, Any] = {f.name: getattr(history, f.name) for f in fields(history)}
+    return {k: [_finite(x) for x in v] if isinstance(v, list | tuple) else v for k, v in values.items()}
+
+
+def _finite(x: Any) -> float | None:
+    return float(x) if np.isfinite(x) else None
+
+
+def _history(values: dict[str, Any] | None) -> Any:
+    if values is None:
+        return None
+    from ..models.training import History
+
+    nan = float("nan")
+    read: dict[str, Any] = {
+        k: [nan if x is None else x for x in v] if isinstance(v, list) else v for k, v in values.items()
+    }
+    return History(**{f.name: read[f.name] for f in fields(History) if f.name in read})
+
+
+def _bars(panel: dict[str, np.ndarray], about: dict[str, Any]) -> Any:
+    from ..bars import Bars
+
+    bars = Bars.from_arrays(
+        panel["time"],
+        tuple(about["symbols"]),
+        {name: panel[f"field.{i}"] for i, name in enumerate(about["fields"])},
+        split=panel["split"],
+        dividend=panel["dividend"],
+        state=panel["state"],
+        calendar=about["calendar"],
+        bar_size=about["bar_size"],
+    )
+    if bars.digest != about["digest"]:
+        raise ArtifactError("The bars of this study do not have the digest it was made from. Restore it from a backup.")
+    return bars
+
+
+def _target(about: dict[str, Any]) -> Any:
+    from ..features.targets import Target
+
+    return Target.from_dict(about["target"])
+
+
+def _forecaster(about: dict[str, Any], target: Any) -> Any:
+    """Rebuild an unfitted LSTM from its configuration; of others the description is kept."""
+    configuration = dict(about["configuration"]["forecaster"])
+    if configuration.get("kind") == "LSTM":
+        from ..features import FeatureSet
+        from ..models.lstm import LSTM
+
+        params = {k: v for k, v in configuration.items() if k not in ("kind", "features", "target")}
+        return LSTM(FeatureSet.from_dict(configuration["features"]), target, **params)
+    return Described(about["name"], configuration, target)
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array = np.array(array)
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,159 @@
+"""Forecasts made elsewhere: `referee` judges them in one line, with the tests a study gets."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import ledger
+from ..errors import InputError, NotEnoughData
+from ..forecast import TargetInfo
+from .verdict import Evidence, Verdict, judge
+
+FEWEST = 30
+
+
+def referee(y_true: ArrayLike, y_pred: ArrayLike, prices: ArrayLike | None = None, horizon: int = 1) -> Verdict:
+    """Judge forecasts somebody else made, with the same tests as `Study.verdict`.
+
+    Parameters
+    ----------
+    y_true, y_pred : arrays, Series or frames (n_rows,) or (n_rows, n_symbols)
+        Outcomes and forecasts, in order of time, out of sample. Two pandas objects are aligned by their index. NaN
+        rows do not count.
+    prices : array, optional
+        When y are price levels: the last price known at each forecast. Without it, positive values that hardly change
+        from row to row are taken for levels (prices, or a volatility), and the last known one is
+        ``y_true`` `horizon` rows earlier; the first `horizon` rows are then not judged.
+    horizon : int, default=1
+        Rows from a forecast to its outcome. Overlapping outcomes need it: 5-day returns every day have ``horizon=5``.
+
+    Returns
+    -------
+    Verdict
+        Judged against zero and the mean so far (returns), or the last value and its drift (levels).
+
+    Notes
+    -----
+    The referee cannot see how forecasts were made. A model that was fitted, scaled or chosen on these rows passes
+    unjustly. Each different pair of outcomes and forecasts counts as one trial in the ledger.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> forecast = rng.normal(size=2000)
+    >>> outcome = 0.1 * forecast + rng.normal(size=2000)
+    >>> referee(outcome, 0.1 * forecast).exit_code, referee(rng.normal(size=2000), forecast).exit_code
+    (0, 3)
+
+    The classic trap: repeating the last price has a splendid R2 and no value.
+
+    >>> price = 100 * np.exp(np.cumsum(0.01 * rng.normal(size=2000)))
+    >>> verdict = referee(price[1:], price[:-1])
+    >>> verdict.details["r2"]["forecast"] > 0.98, verdict.exit_code
+    (True, 3)
+    """
+    actual, forecast, time, symbols, dated = _aligned(y_true, y_pred)
+    if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
+        raise InputError(f"horizon must be a whole number of rows of at least 1, was {horizon!r}.")
+    n = int(np.sum((np.isfinite(actual) & np.isfinite(forecast)).any(axis=1)))
+    if n < FEWEST:
+        raise NotEnoughData(f"A verdict needs at least {FEWEST} rows with outcome and forecast, but there are {n}.")
+    reference = None if prices is None else _matrix("prices", prices)
+    if reference is not None and reference.shape != actual.shape:
+        raise InputError(f"prices must have the shape of y_true, {actual.shape}, was {reference.shape}.")
+    if reference is None and looks_like_level(actual):
+        reference = np.full(actual.shape, np.nan)
+        reference[horizon:] = actual[:-horizon]
+    if reference is None:
+        info = TargetInfo("return", int(horizon))
+        alive = np.where(np.isfinite(actual), 0.0, np.nan)
+        baselines = {"zero": alive, "expanding_mean": alive + _mean_so_far(actual, int(horizon))}
+    else:
+        info = TargetInfo("close", int(horizon))
+        change = actual / reference - 1.0
+        baselines = {"last": reference, "drift": reference * (1.0 + _mean_so_far(change, int(horizon)))}
+    book = ledger.current()
+    digest = ledger.digest_of({"referee": [_hash(actual), _hash(forecast)], "horizon": int(horizon)})
+    return judge(
+        Evidence(
+            name="the forecast",
+            target=info,
+            time=time,
+            actual=actual,
+            forecast=forecast,
+            baselines=baselines,
+            symbols=symbols,
+            reference=reference,
+            dated=dated,
+            trials=book.record_trial(digest, what="referee", rows=n),
+            trials_where=book.where,
+        )
+    )
+
+
+def looks_like_level(values: np.ndarray) -> bool:
+    """Return whether values (n_rows, n_symbols) are positive and hardly change from row to row, as prices do.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> returns = 0.01 * rng.normal(size=(500, 1))
+    >>> looks_like_level(returns), looks_like_level(100 * np.exp(np.cumsum(returns, axis=0)))
+    (False, True)
+    """
+    known = values[np.isfinite(values)]
+    if not len(known) or known.min() <= 0:
+        return False
+    change = np.abs(np.diff(np.log(np.where(np.isfinite(values), values, np.nan)), axis=0))
+    change = change[np.isfinite(change)]
+    return bool(len(change) and np.median(change) < 0.2)
+
+
+def _mean_so_far(values: np.ndarray, horizon: int, fewest: int = 20) -> np.ndarray:
+    """Mean of the outcomes known at each row; zero until there are `fewest`."""
+    known = np.full(values.shape, np.nan)
+    known[horizon:] = values[:-horizon]
+    finite = np.isfinite(known)
+    count, total = np.cumsum(finite, axis=0), np.cumsum(np.where(finite, known, 0.0), axis=0)
+    return np.divide(total, count, out=np.zeros(values.shape), where=count >= fewest)
+
+
+def _aligned(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...], bool]:
+    index = y_true.index if hasattr(y_true, "iloc") else None  # a list has an index too: a method
+    columns = getattr(y_true, "columns", None)
+    if index is not None and hasattr(y_pred, "iloc"):
+        if not index.is_unique or not y_pred.index.is_unique:
+            raise InputError("y_true and y_pred must have a unique index to be aligned. Drop duplicate rows.")
+        common = index.intersection(y_pred.index, sort=False)
+        if not len(common):
+            raise InputError(
+                f"y_true ({index[0]} .. {index[-1]}) and y_pred ({y_pred.index[0]} .. {y_pred.index[-1]}) "
+                "have no index value in common. Give both the same index, or pass arrays."
+            )
+        if not common.is_monotonic_increasing:
+            common = common.sort_values()
+        y_true, y_pred, index = y_true.loc[common], y_pred.loc[common], common
+    actual, forecast = _matrix("y_true", y_true), _matrix("y_pred", y_pred)
+    if actual.shape != forecast.shape:
+        raise InputError(f"y_true and y_pred must have the same shape, were {actual.shape} and {forecast.shape}.")
+    dated = index is not None and "datetime64" in str(getattr(index, "dtype", ""))
+    time = np.asarray(index.as_unit("ns").asi8 if index is not None and dated else np.arange(len(actual)), np.int64)
+    names = tuple(map(str, columns)) if columns is not None else tuple(f"series {j}" for j in range(actual.shape[1]))
+    return actual, forecast, time, names if columns is not None or len(names) > 1 else ("series",), dated
+
+
+def _matrix(name: str, values: Any) -> np.ndarray:
+    try:
+        out = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must hold numbers ({error}).") from error
+    if out.ndim not in (1, 2):
+        raise InputError(f"{name} must have shape (n_rows,) or (n_rows, n_symbols), was {out.shape}.")
+    return out[:, None] if out.ndim == 1 else out
+
+
+def _hash(values: np.ndarray) -> str:
+    import hashlib
+
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()

@@ -1,0 +1,515 @@
+"""Walk-forward studies: refit at every fold, forecast what came next, keep every forecast ever made.
+
+`walk_forward` is the loop, `Study` what it leaves. The forecast of record is the mean over seeds; the single seeds show
+how much is luck. Forecasts are append-only: `Study.records` chains them by digest, and a study on longer bars begins
+with exactly the records of the study on shorter ones.
+"""
+
+import copy
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import ledger
+from ..errors import InputError
+from ..forecast import Forecast, Forecaster
+from ..models import fleet
+from .splits import NEVER, Fold, Folds, WalkForward
+from .verdict import Evidence, Verdict, judge
+
+if TYPE_CHECKING:
+    from ..bars import Bars
+
+log = logging.getLogger(__name__)
+
+KIND, VERSION = "study", 1
+
+
+def walk_forward(
+    forecaster: Forecaster,
+    bars: "Bars",
+    cv: WalkForward,
+    baselines: "Sequence[Forecaster] | Mapping[str, Forecaster] | None" = None,
+    seeds: int = 3,
+    threads: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> "Study":
+    """Judge a forecaster the way it would have been used: refit, forecast, wait, compare.
+
+    Parameters
+    ----------
+    forecaster : Forecaster
+        Unfitted; it is left untouched.
+    bars : Bars
+        The whole history. Each fold's model is given ``bars.until(cut)`` and nothing else.
+    cv : WalkForward
+        The folds.
+    baselines : sequence or mapping of Forecaster, optional
+        Challengers, refitted at every fold. By default a ridge on the forecaster's own features and an autoregression;
+        ``[]`` for none. The information-free forecasts of the target are always there.
+    seeds : int, default=3
+        Copies with different random numbers (where the forecaster has any); the forecast of record is their mean.
+    threads : int, optional
+        Threads shared by all folds; all cores by default. Results do not depend on it.
+    progress : callable, optional
+        Called with the fraction done, 0 to 1.
+
+    Returns
+    -------
+    Study
+        A fold whose fit fails is kept with its reason and has no forecasts. When every fold fails, the first error is
+        raised.
+
+    Notes
+    -----
+    The run counts as one trial in the ledger, however many folds and seeds; the same configuration on the same bars is
+    not counted again.
+    """
+    if isinstance(seeds, bool) or not isinstance(seeds, int | np.integer) or seeds < 1:
+        raise InputError(f"seeds must be a whole number of at least 1, was {seeds!r}.")
+    if not isinstance(cv, WalkForward):
+        raise InputError(f"cv must be a WalkForward such as WalkForward(train='5Y', test='6M'), was {cv!r}.")
+    target = target_of(forecaster)
+    actual, label_end = np.asarray(target.compute(bars)), np.asarray(target.label_end(bars))
+    decisions = decision_rows(forecaster, actual, label_end)
+    folds = cv.split(bars.time, bars.dates, decisions, label_end)
+    rivals = _challengers(forecaster, target, baselines)
+    jobs = [
+        _Job(bars, f, rows, c) for f, rows in zip(folds, folds.rows, strict=True) for c in _copies(forecaster, seeds)
+    ]
+    extra = {
+        n: [_Job(bars, f, rows, copy.deepcopy(r)) for f, rows in zip(folds, folds.rows, strict=True)]
+        for n, r in rivals.items()
+    }
+    tasks = [*jobs, *(job for group in extra.values() for job in group)]
+    errors = dict(zip(map(id, tasks), fleet.run(tasks, threads, progress), strict=True))
+    by_fold = [jobs[i : i + len(jobs) // len(folds)] for i in range(0, len(jobs), len(jobs) // len(folds))]
+    folds_done, values, histories = _collect(folds, by_fold, errors)
+    challengers = {n: _rival(n, group, errors) for n, group in extra.items()}
+    rows = np.concatenate(folds.rows)
+    configuration = {"forecaster": forecaster.to_dict(), "cv": cv.to_dict(), "seeds": int(seeds)}
+    trials, where = _remember(configuration, bars)
+    return Study(
+        forecaster=forecaster,
+        bars=bars,
+        cv=cv,
+        target=target,
+        folds=folds_done,
+        forecast=Forecast(
+            bars.time[rows], bars.symbols, values.mean(axis=0), target=target.info, for_time=label_end[rows]
+        ),
+        seeds=values,
+        actual=_frozen(actual[rows]),
+        fold=_frozen(np.repeat(np.arange(len(folds)), [len(r) for r in folds.rows])),
+        reference=_frozen(np.asarray(bars.adjusted("close"))[rows]),
+        baselines={n: _frozen(np.asarray(b)[rows]) for n, b in information_free(target, bars).items()},
+        challengers=challengers,
+        histories=histories,
+        configuration=configuration,
+        trials=trials,
+        trials_where=where,
+    )
+
+
+# ----------------------------------------------------------------------------------------------- what there is to judge
+
+
+def target_of(forecaster: Forecaster) -> Any:
+    """Return the target a forecaster predicts, its default filled in (`target_` where it has one)."""
+    target = getattr(forecaster, "target_", None)
+    target = forecaster.target if target is None else target
+    if target is None:
+        raise InputError(f"{type(forecaster).__name__} has no target. Give it one, such as forward_log_return(1).")
+    return target
+
+
+def decision_rows(forecaster: Forecaster, actual: np.ndarray, label_end: np.ndarray) -> np.ndarray:
+    """Return the decisions (n_bars,): rows with a possible full window and, for some symbol, a known outcome."""
+    rows = np.isfinite(actual).any(axis=1) & (label_end != NEVER)
+    rows[: warmup_of(forecaster)] = False
+    return rows
+
+
+def warmup_of(forecaster: Forecaster) -> int:
+    """Return how many bars a forecaster needs before its first decision, 0 if it does not say."""
+    warmup = getattr(forecaster, "warmup", None)
+    if warmup is not None:
+        return int(warmup)
+    program, lookback = getattr(forecaster, "program_", None), getattr(forecaster, "lookback", 1)
+    return 0 if program is None else int(program.warmup) + int(lookback) - 1
+
+
+def information_free(target: Any, bars: "Bars") -> dict[str, np.ndarray]:
+    """Return the forecasts that use no information, (n_bars, n_symbols) each: `target.naive`, and the drift of prices.
+
+    A price has one more than `target.naive` offers: the last close plus the mean change so far. Without it every model
+    that merely learned that stocks rise would pass for one that knows something.
+    """
+    naive = {name: np.asarray(values) for name, values in target.naive(bars).items()}
+    if target.info.kind == "close" and "drift" not in naive:
+        naive["drift"] = drift(bars, target.info.horizon)
+    return naive
+
+
+def drift(bars: "Bars", horizon: int = 1) -> np.ndarray:
+    """Return the last adjusted close times (1 + mean change per bar so far) ** horizon; causal, (n_bars, n_symbols)."""
+    close = np.asarray(bars.adjusted("close"))
+    change = np.full(close.shape, np.nan)
+    change[1:] = close[1:] / close[:-1] - 1.0
+    known = np.isfinite(change)
+    count = np.cumsum(known, axis=0)
+    total = np.cumsum(np.where(known, change, 0.0), axis=0)
+    mean = np.divide(total, count, out=np.zeros(close.shape), where=count >= 20)
+    return close * (1.0 + mean) ** horizon
+
+
+def _challengers(
+    forecaster: Forecaster, target: Any, given: "Sequence[Forecaster] | Mapping[str, Forecaster] | None"
+) -> dict[str, Forecaster]:
+    if given is None:
+        from ..models.baselines import AutoRegression, Ridge
+
+        found: dict[str, Forecaster] = {}
+        if getattr(forecaster, "program_", None) is not None and not isinstance(forecaster, Ridge):
+            found["ridge"] = Ridge(forecaster.program_, target=target)  # type: ignore[attr-defined]
+        if not isinstance(forecaster, AutoRegression):
+            found["ar"] = AutoRegression(target=target)
+        return found
+    pairs = list(given.items()) if isinstance(given, Mapping) else [(_name(f), f) for f in given]
+    found = {}
+    for name, rival in pairs:
+        info = target_of(rival).info
+        if info != target.info:
+            raise InputError(
+                f"A challenger must predict what the model predicts ({target.info}), but {name} predicts {info}. "
+                f"Pass target={target!r}."
+            )
+        while name in found:
+            name += "'"
+        found[name] = rival
+    return found
+
+
+def _name(forecaster: Any) -> str:
+    return str(getattr(forecaster, "name", "") or type(forecaster).__name__)
+
+
+def _remember(configuration: dict[str, Any], bars: "Bars") -> tuple[int, str]:
+    digest = ledger.digest_of({"study": configuration, "bars": bars.digest})
+    book = ledger.current()
+    facts = {"what": "walk_forward", "configuration": configuration, "bars": bars.digest, "symbols": list(bars.symbols)}
+    return book.record_trial(digest, **facts), book.where
+
+
+# -------------------------------------------------------------------------------------------------------------- fitting
+
+
+class _Job:
+    """Fit one copy on one fold and forecast its test rows; steps as the fit does, holds nothing afterwards."""
+
+    def __init__(self, bars: "Bars", fold: Fold, rows: np.ndarray, forecaster: Forecaster):
+        self.bars, self.fold, self.rows = bars, fold, rows
+        self.forecaster: Any = forecaster
+        self.fitting: Any = None
+        self.values: np.ndarray | None = None  # (n_seeds, n_rows, n_symbols)
+        self.histories: list[Any] = [None]
+        self._done = 0.0
+
+    @property
+    def fraction(self) -> float:
+        """How far along, from 0 to 1."""
+        return self._done if self.fitting is None else float(getattr(self.fitting, "fraction", 0.0))
+
+    def step(self) -> bool:
+        """Do one unit of work; return True when the forecasts are there."""
+        if hasattr(self.forecaster, "fitting"):
+            if self.fitting is None:
+                self.fitting = self.forecaster.fitting(self._seen(), start=self.fold.train_start)
+                return False
+            if not self.fitting.step():
+                return False
+            fitted = self.fitting.result
+        else:
+            fitted = self.forecaster.fit(self._seen(), start=self.fold.train_start)
+        self.values = self._predict(fitted)
+        self.histories = list(getattr(fitted, "histories_", [getattr(fitted, "history_", None)]))
+        self._done, self.fitting, self.forecaster = 1.0, None, None
+        return True
+
+    def _seen(self) -> "Bars":
+        seen = self.bars.until(self.fold.train_end)
+        assert seen.time[-1] == self.fold.train_end < self.fold.test_start
+        return seen
+
+    def _predict(self, fitted: Any) -> np.ndarray:
+        bars = self.bars.until(self.fold.test_end)
+        first = int(self.rows[0])
+        wanted = self.rows - first
+        if hasattr(fitted, "predict_seeds"):
+            values = np.asarray(fitted.predict_seeds(bars, start=self.fold.test_start))
+        else:
+            values = np.asarray(fitted.predict(bars, start=self.fold.test_start).mean)[None]
+        expected = (len(bars) - first, len(bars.symbols))
+        if values.shape[1:] != expected:
+            raise InputError(
+                f"{type(fitted).__name__}.predict must return one row for each of the {expected[0]} bars from start on "
+                f"and {expected[1]} symbols, was {values.shape[1:]}."
+            )
+        return values[:, wanted]
+
+
+def _copies(forecaster: Forecaster, seeds: int) -> list[Any]:
+    """Return unfitted copies: one that trains all seeds itself, one per seed, or just one."""
+    if hasattr(forecaster, "with_seeds"):
+        return [forecaster.with_seeds(seeds)]  # type: ignore[attr-defined]
+    if hasattr(forecaster, "with_seed"):
+        first = int(getattr(forecaster, "seed", 0) or 0)
+        return [forecaster.with_seed(first + i) for i in range(seeds)]  # type: ignore[attr-defined]
+    return [copy.deepcopy(forecaster)]
+
+
+def _collect(folds: Folds, groups: list[list[_Job]], errors: Mapping[int, Exception | None]):
+    """Return folds with their failures, values (n_seeds, n_rows, n_symbols) and histories per fold."""
+    done, values, histories, first_error = [], [], [], None
+    for fold, group in zip(folds, groups, strict=True):
+        error = next((e for job in group if (e := errors[id(job)]) is not None), None)
+        if error is None:
+            values.append(np.concatenate([job.values for job in group if job.values is not None]))
+            histories.append([h for job in group for h in job.histories])
+            done.append(fold)
+        else:
+            log.warning("fold %d failed: %s: %s", fold.number, type(error).__name__, error)
+            first_error = first_error or error
+            values.append(None)
+            histories.append([])
+            done.append(fold.failed(f"{type(error).__name__}: {error}"))
+    known = [v for v in values if v is not None]
+    if not known:
+        assert first_error is not None
+        raise first_error
+    n_seeds, _, n_symbols = known[0].shape
+    filled = [
+        np.full((n_seeds, f.n_test, n_symbols), np.nan) if v is None else v for f, v in zip(folds, values, strict=True)
+    ]
+    return tuple(done), _frozen(np.concatenate(filled, axis=1)), histories
+
+
+def _rival(name: str, jobs: list[_Job], errors: Mapping[int, Exception | None]) -> np.ndarray:
+    """Return a challenger's forecasts (n_rows, n_symbols), NaN for folds it failed in."""
+    parts = []
+    for job in jobs:
+        if (error := errors[id(job)]) is not None:
+            log.warning("challenger %s failed in fold %d: %s", name, job.fold.number, error)
+        missing = np.full((len(job.rows), len(job.bars.symbols)), np.nan)
+        parts.append(missing if job.values is None else job.values.mean(axis=0))
+    return _frozen(np.concatenate(parts))
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array = np.ascontiguousarray(array)
+    array.setflags(write=False)
+    return array
+
+
+# -------------------------------------------------------------------------------------------------------------- results
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Study:
+    """What a walk-forward left: out-of-sample forecasts beside outcomes, and all it takes to judge them.
+
+    Parameters
+    ----------
+    forecaster, bars, cv, target
+        What was studied.
+    folds : tuple of Fold
+        With the reason where a fit failed.
+    forecast : Forecast
+        The forecasts of record (mean over seeds), one row a test decision.
+    seeds : array (n_seeds, n_rows, n_symbols)
+        The forecasts of the single seeds.
+    actual : array (n_rows, n_symbols)
+        Outcomes in the target's units; prices are forward-adjusted.
+    fold : int array (n_rows,)
+        Fold of each row.
+    reference : array (n_rows, n_symbols)
+        Last adjusted close known at each decision.
+    baselines : dict of str to array (n_rows, n_symbols)
+        Information-free forecasts.
+    challengers : dict of str to array (n_rows, n_symbols)
+        Simple models fitted on the same rows.
+    histories : list (folds) of list (seeds)
+        Training histories, None for models without.
+    trials, trials_where
+        Different configurations tried up to this one, and where that was counted.
+    """
+
+    forecaster: Any
+    bars: "Bars"
+    cv: WalkForward
+    target: Any
+    folds: tuple[Fold, ...]
+    forecast: Forecast
+    seeds: np.ndarray
+    actual: np.ndarray
+    fold: np.ndarray
+    reference: np.ndarray
+    baselines: dict[str, np.ndarray]
+    challengers: dict[str, np.ndarray] = field(default_factory=dict)
+    histories: list[list[Any]] = field(default_factory=list)
+    configuration: dict[str, Any] = field(default_factory=dict)
+    trials: int = 1
+    trials_where: str = "this process"
+
+    @property
+    def time(self) -> np.ndarray:
+        """Decision times, int64 UTC nanoseconds (n_rows,)."""
+        return self.forecast.time
+
+    @property
+    def for_time(self) -> np.ndarray:
+        """When each outcome was known, int64 UTC nanoseconds (n_rows,)."""
+        assert self.forecast.for_time is not None
+        return self.forecast.for_time
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Column names."""
+        return self.forecast.symbols
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return _name(self.forecaster)
+
+    def evidence(self) -> Evidence:
+        """Return the study as evidence for `judge`."""
+        return Evidence(
+            name=self.name,
+            target=self.target.info,
+            time=self.time,
+            actual=self.actual,
+            forecast=self.forecast.mean,
+            baselines=self.baselines,
+            symbols=self.symbols,
+            reference=self.reference,
+            challengers=self.challengers,
+            seeds=self.seeds if len(self.seeds) > 1 else None,
+            fold=self.fold,
+            last_value=self._last_value(),
+            trials=self.trials,
+            trials_where=self.trials_where,
+            failures=tuple(f"fold {f.number}: {f.failure}" for f in self.folds if f.failure),
+        )
+
+    def verdict(self) -> Verdict:
+        """Return what the study proves: exit code, sentence, table, details."""
+        return self._verdict
+
+    @cached_property
+    def _verdict(self) -> Verdict:
+        return judge(self.evidence())
+
+    def scores(self) -> dict[str, dict[str, float | None]]:
+        """Return measures by forecast (the model, baselines, challengers) and name."""
+        return self.verdict().details["table"]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return every forecast of record as made_at, for_time, symbol, value and digest, in order.
+
+        Each digest seals its row and the one before, so a list that begins with the same digests has the same past. A
+        study of the same configuration on longer bars begins with exactly these records.
+        """
+        previous = ledger.digest_of({"configuration": self.configuration, "symbols": list(self.symbols)})
+        found = []
+        values = self.forecast.mean
+        for i in range(len(self.time)):
+            for j, symbol in enumerate(self.symbols):
+                row = {
+                    "made_at": int(self.time[i]),
+                    "for_time": int(self.for_time[i]),
+                    "symbol": symbol,
+                    "value": float(values[i, j]) if np.isfinite(values[i, j]) else None,
+                }
+                previous = hashlib.sha256((previous + ledger.canonical(row)).encode()).hexdigest()
+                found.append(row | {"digest": previous})
+        return found
+
+    def save(self, directory: str | os.PathLike) -> str:
+        """Write the study into one directory, atomically, and return its digest; no pickle."""
+        from .keeping import save
+
+        return save(self, directory)
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike) -> "Study":
+        """Read a saved study; every number is the one that was saved."""
+        from .keeping import load
+
+        return load(directory)
+
+    def _last_value(self) -> np.ndarray | None:
+        """The latest value of the target known at each decision, NaN where there is none."""
+        if self.target.info.kind == "close":
+            return self.reference
+        values, ends = np.asarray(self.target.compute(self.bars)), np.asarray(self.target.label_end(self.bars))
+        known = np.flatnonzero(ends != NEVER)
+        if not len(known):
+            return None
+        at = np.searchsorted(ends[known], self.time, side="right") - 1
+        return np.where((at >= 0)[:, None], values[known[np.maximum(at, 0)]], np.nan)
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def __repr__(self) -> str:
+        first, last = (str(t.astype("datetime64[ns]").astype("datetime64[D]")) for t in self.time[[0, -1]])
+        failed = sum(f.failure is not None for f in self.folds)
+        shown = ", ".join(self.symbols[:4]) + (", ..." if len(self.symbols) > 4 else "")
+        seeds = len(self.seeds)
+        lines = [
+            f"Study of {self.name} on {shown}: {self.target.info}",
+            f"  {len(self):,} out-of-sample rows, {first} .. {last}",
+            f"  {len(self.folds)} folds{f' ({failed} failed)' if failed else ''}, {self.cv}, "
+            f"{seeds} seed{'s' * (seeds != 1)}, trial {self.trials} of {self.trials_where}",
+            "",
+            _text_table(self.scores()),
+            "",
+            self.verdict().sentence,
+        ]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        import html
+
+        head, rest = repr(self).split("\n", 1)
+        return f"<p><b>{html.escape(head)}</b></p><pre>{html.escape(rest.split(chr(10) * 2)[0])}</pre>" + (
+            self.verdict()._repr_html_()
+        )
+
+
+_SHOWN = {
+    "rmse": "{:.5g}",
+    "skill": "{:+.2%}",
+    "ic": "{:+.3f}",
+    "hit_rate": "{:.1%}",
+    "r2": "{:.4f}",
+    "clark_west_p": "{:.3f}",
+}
+
+
+def _text_table(scores: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Scores as aligned text, without pandas."""
+    heads = ["", *(name.replace("_", " ") for name in _SHOWN)]
+    rows = [[n, *("" if s.get(k) is None else f.format(s[k]) for k, f in _SHOWN.items())] for n, s in scores.items()]
+    widths = [max(len(r[i]) for r in [heads, *rows]) for i in range(len(heads))]
+    return "\n".join(
+        "  " + r[0].ljust(widths[0]) + "".join("  " + c.rjust(w) for c, w in zip(r[1:], widths[1:], strict=True))
+        for r in [heads, *rows]
+    )

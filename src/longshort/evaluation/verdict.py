@@ -1,0 +1,576 @@
+"""The verdict: does the model know anything the past alone does not say? One sentence, and an exit code.
+
+**Edge** (exit code 0) needs all of this on out-of-sample rows, otherwise there is no evidence (exit code 3):
+
+- Clark and West's test against every information-free forecast, one-sided at 5 %, errors robust to autocorrelation
+  and to overlapping outcomes; the forecasts are those of `target.naive()`, for prices also the last close plus its
+  mean change;
+- an information coefficient above 0.
+
+The units that are judged: returns, directions and volatilities as they are; **prices as the change they imply**, a
+fraction of the last close, because squared errors of price levels would let the dearest stock and the last years
+decide. With several symbols, differences of squared errors are averaged per date before any test. The information
+coefficient is the correlation over time of forecast and outcome in these units, per symbol, averaged over symbols by
+their rows.
+
+Diebold-Mariano is always shown. It asks a harder question, whether the squared error is smaller *including* the noise
+of estimation. Challengers (ridge, autoregression) are judged on the same rows and change the sentence, never the exit
+code.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite, nan, sqrt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import metrics
+from ..errors import NotEnoughData
+from ..forecast import TargetInfo
+from . import statistics as st
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEVEL = 0.05
+EDGE, NO_EVIDENCE = 0, 3
+_YEAR = "datetime64[Y]"
+
+
+# ---------------------------------------------------------------------------------------------- what comes in, and out
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Out-of-sample forecasts beside what happened and what others would have said; arrays (n_rows, n_symbols).
+
+    Parameters
+    ----------
+    name : str
+        What the model is called in the sentence.
+    target : TargetInfo
+        What is forecast.
+    time : int64 array (n_rows,)
+        Decision times; years come from it.
+    actual, forecast : arrays
+        NaN where there is none; a cell counts where all of actual, forecast and baselines are finite.
+    baselines : mapping of str to array
+        Information-free forecasts. They decide.
+    reference : array, optional
+        Last price known at each decision; needed for price forecasts.
+    challengers : mapping of str to array
+        Simple fitted models. They comment.
+    seeds : array (n_seeds, n_rows, n_symbols), optional
+        Forecasts of the single seeds.
+    fold : int array (n_rows,), optional
+        Number of the fold of each row.
+    last_value : array, optional
+        The latest known value of the target at each decision: what a volatility's rise or fall is measured from.
+    trials, trials_where
+        How many configurations were tried, and where that was counted.
+    failures : tuple of str
+        Reasons of failed folds.
+    dated : bool
+        Whether `time` is known or only the order.
+    """
+
+    name: str
+    target: TargetInfo
+    time: np.ndarray
+    actual: np.ndarray
+    forecast: np.ndarray
+    baselines: Mapping[str, np.ndarray]
+    symbols: tuple[str, ...] = ("series",)
+    reference: np.ndarray | None = None
+    challengers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    seeds: np.ndarray | None = None
+    fold: np.ndarray | None = None
+    last_value: np.ndarray | None = None
+    trials: int = 1
+    trials_where: str = "this process"
+    failures: tuple[str, ...] = ()
+    dated: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What an out-of-sample study proves.
+
+    Parameters
+    ----------
+    exit_code : int
+        0 edge, 3 no evidence.
+    sentence : str
+        The answer in plain words, with its numbers.
+    details : dict
+        Everything behind it, JSON-able: benchmarks, skill by fold and year, calibration, seeds, challengers, power.
+    """
+
+    exit_code: int
+    sentence: str
+    details: dict[str, Any]
+
+    @property
+    def edge(self) -> bool:
+        """Whether the model passed."""
+        return self.exit_code == EDGE
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """One row a forecast: errors, skill against the best naive forecast, tests of the model against the row."""
+        import pandas as pd
+
+        frame = pd.DataFrame.from_dict(self.details["table"], orient="index")
+        return frame.dropna(axis=1, how="all")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as a JSON-able mapping."""
+        return {"exit_code": self.exit_code, "sentence": self.sentence, "details": self.details}
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    def __repr__(self) -> str:
+        return f"{self.sentence}\n\n{self.table.to_string(float_format=lambda v: f'{v:.4g}')}"
+
+    def _repr_html_(self) -> str:
+        import html
+
+        table = self.table.to_html(float_format=lambda v: f"{v:.4g}", border=0)
+        return f"<p><b>{html.escape(self.sentence)}</b></p>{table}"
+
+
+# ------------------------------------------------------------------------------------------------------------ judging
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Weigh the evidence."""
+    case = _Case(evidence)
+    details = case.details()
+    exit_code = EDGE if details["edge"] else NO_EVIDENCE
+    return Verdict(exit_code, _sentence(details), _jsonable(details))
+
+
+def is_edge(actual: np.ndarray, forecast: np.ndarray, baselines: Mapping[str, np.ndarray], horizon: int = 1) -> bool:
+    """Apply the rule at the top of this module to values in judged units, (n_rows,) or (n_rows, n_symbols).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(2)
+    >>> forecast = rng.normal(size=1000)
+    >>> outcome = 0.1 * forecast + rng.normal(size=1000)
+    >>> naive = {"zero": np.zeros(1000)}
+    >>> is_edge(outcome, forecast, naive), is_edge(outcome, -forecast, naive)
+    (True, False)
+    """
+    actual, forecast = (np.asarray(v, np.float64).reshape(len(actual), -1) for v in (actual, forecast))
+    known = np.isfinite(actual) & np.isfinite(forecast)
+    for b in baselines.values():
+        known &= np.isfinite(np.asarray(b).reshape(known.shape))
+    actual, forecast = np.where(known, actual, nan), np.where(known, forecast, nan)
+    tests = [st.clark_west(actual, forecast, np.reshape(b, known.shape), horizon) for b in baselines.values()]
+    return bool(tests) and all(t.p_greater < LEVEL for t in tests) and _weighted_ic(actual, forecast) > 0
+
+
+class _Case:
+    """The evidence in judged units, on the cells that count."""
+
+    def __init__(self, evidence: Evidence):
+        self.e, self.horizon = evidence, evidence.target.horizon
+        self.is_price = evidence.target.kind == "close"
+        self.actual, self.forecast = self.judged(evidence.actual), self.judged(evidence.forecast)
+        self.baselines = {n: self.judged(b) for n, b in evidence.baselines.items()}
+        self.keep = np.isfinite(self.actual) & np.isfinite(self.forecast)
+        for b in self.baselines.values():
+            self.keep &= np.isfinite(b)
+        self.n_rows, self.n_cells = int(self.keep.any(axis=1).sum()), int(self.keep.sum())
+        if not self.baselines or self.n_rows < 1:
+            raise NotEnoughData(
+                f"A verdict needs rows with a forecast, an outcome and a naive forecast, but {len(self.actual):,} rows "
+                f"hold none ({'; '.join(evidence.failures) or 'is the test span inside the bars?'})."
+            )
+        self.loss_naive = {n: self.loss(b) for n, b in self.baselines.items()}
+        self.best = min(self.loss_naive, key=lambda n: float(np.nanmean(self.loss_naive[n])))
+        self.loss_model = self.loss(self.forecast)
+
+    def judged(self, values: np.ndarray) -> np.ndarray:
+        """Return values as (n_rows, n_symbols) in judged units."""
+        v = np.asarray(values, np.float64)
+        v = v[:, None] if v.ndim == 1 else v
+        if not self.is_price:
+            return v
+        ref = np.asarray(self.e.reference, np.float64).reshape(v.shape)
+        return np.divide(v - ref, ref, out=np.full(v.shape, nan), where=ref > 0)
+
+    def masked(self, values: np.ndarray) -> np.ndarray:
+        return np.where(self.keep, values, nan)
+
+    def loss(self, values: np.ndarray) -> np.ndarray:
+        """Squared errors on the cells that count, averaged per date, (n_rows,)."""
+        return st.per_date(self.masked((self.actual - values) ** 2))
+
+    # ----------------------------------------------------------------------------------------------------- measures
+
+    def details(self) -> dict[str, Any]:
+        e, (first, last) = self.e, self._dates()
+        benchmarks = {name: self._benchmark(name) for name in self.baselines}
+        ic = self._ic(self.forecast)
+        passed = {n: b["clark_west"]["p"] is not None and b["clark_west"]["p"] < LEVEL for n, b in benchmarks.items()}
+        skill = st.skill_test(self.loss_model, self.loss_naive[self.best], self.horizon)
+        low, high = skill.interval()
+        years = 1970 + e.time.astype("datetime64[ns]").astype(_YEAR).astype(int)
+        found = {
+            "edge": is_edge(self.actual, self.masked(self.forecast), self.baselines, self.horizon),
+            "name": e.name,
+            "target": e.target.to_dict() | {"text": str(e.target)},
+            "symbols": list(e.symbols),
+            "first": first,
+            "last": last,
+            "n_rows": self.n_rows,
+            "n_cells": self.n_cells,
+            "benchmarks": benchmarks,
+            "passed": passed,
+            "best_naive": self.best,
+            "skill": skill.mean,
+            "skill_low": low,
+            "skill_high": high,
+            **ic,
+            **self._hits(self.forecast),
+            "r2": self._r2(),
+            "skill_by_fold": self._skill_by(e.fold, "fold"),
+            "skill_by_year": self._skill_by(years if e.dated else None, "year"),
+            "seeds": self._seeds(),
+            "challengers": {n: self._challenger(c) for n, c in e.challengers.items()},
+            "calibration": self._calibration(),
+            "lag_copy": self._lag_copy(),
+            "power": self._power(),
+            "trials": e.trials,
+            "trials_where": e.trials_where,
+            "lucky": 1 - (1 - LEVEL) ** max(e.trials, 1),
+            "failures": list(e.failures),
+        }
+        found["lag_copy"]["alarm"] &= not found["edge"]
+        found["table"] = self._table(found)
+        return found
+
+    def _dates(self) -> tuple[str | None, str | None]:
+        if not self.e.dated:
+            return None, None
+        days = self.e.time[self.keep.any(axis=1)][[0, -1]].astype("datetime64[ns]").astype("datetime64[D]")
+        return str(days[0]), str(days[1])
+
+    def _benchmark(self, name: str) -> dict[str, Any]:
+        values = self.baselines[name]
+        cw = st.clark_west(self.actual, self.masked(self.forecast), self.masked(values), self.horizon)
+        dm = st.diebold_mariano(self.loss_model, self.loss_naive[name], self.horizon)
+        skill = st.skill_test(self.loss_model, self.loss_naive[name], self.horizon)
+        low, high = skill.interval()
+        return {
+            "mse": float(np.nanmean(self.loss_naive[name])),
+            "skill": skill.mean,
+            "skill_low": low,
+            "skill_high": high,
+            "clark_west": {"statistic": cw.statistic, "p": _number(cw.p_greater), "lags": cw.lags, "n": cw.n},
+            "diebold_mariano": {
+                "statistic": dm.statistic,
+                "p": _number(dm.p_two_sided),
+                "p_better": _number(dm.p_greater),
+                "lags": dm.lags,
+                "n": dm.n,
+            },
+        }
+
+    def _ic(self, forecast: np.ndarray) -> dict[str, float]:
+        a, f = self.masked(self.actual), np.where(self.keep & np.isfinite(forecast), forecast, nan)
+        a = np.where(np.isfinite(f), a, nan)
+        test = st.mean_test(st.per_date(_standardised(a) * _standardised(f)), self.horizon)
+        ic, half = _weighted_ic(a, f), test.error * st.NORMAL.inv_cdf(0.975)
+        return {
+            "ic": ic,
+            "ic_low": ic - half,
+            "ic_high": ic + half,
+            "rank_ic": _weighted_ic(a, f, rank=True),
+        }
+
+    def _hits(self, forecast: np.ndarray) -> dict[str, float]:
+        """Hit rate with Wilson's interval for the number of independent rows its autocorrelation leaves."""
+        centre = self._centre()
+        a, f = self.masked(self.actual) - centre, self.masked(forecast) - centre
+        judged = np.isfinite(a) & np.isfinite(f) & (a != 0) & (f != 0)
+        hits = np.where(judged, (np.sign(a) == np.sign(f)).astype(float), nan)
+        if not judged.any():
+            return dict.fromkeys(("hit_rate", "hit_rate_low", "hit_rate_high", "always_up"), nan)
+        rate = float(np.nanmean(hits))
+        error = st.mean_test(st.per_date(hits), self.horizon).error
+        rows = float(judged.any(axis=1).sum())
+        n = min(rate * (1 - rate) / error**2, rows) if isfinite(error) and error > 0 else rows
+        low, high = metrics._wilson(rate * n, n)
+        up = float(np.mean(a[judged] > 0))
+        return {"hit_rate": rate, "hit_rate_low": low, "hit_rate_high": high, "always_up": up}
+
+    def _centre(self) -> np.ndarray | float:
+        """What "up" is measured from."""
+        kind = self.e.target.kind
+        if kind == "direction":
+            return 0.5 if np.nanmin(self.actual) >= 0 else 0.0
+        if kind == "volatility" and self.e.last_value is not None:
+            return self.judged(self.e.last_value)
+        if kind == "volatility":
+            return self.baselines[self.best]
+        return 0.0
+
+    def _r2(self) -> dict[str, float]:
+        """R2 of the raw target; of prices never without persistence's beside it."""
+        raw = {"forecast": self.e.forecast, **self.e.baselines}
+        keep = self.keep
+        actual = np.asarray(self.e.actual, np.float64).reshape(keep.shape)[keep]
+        return {n: metrics.r2(actual, np.asarray(v, np.float64).reshape(keep.shape)[keep]) for n, v in raw.items()}
+
+    def _skill_by(self, groups: np.ndarray | None, word: str) -> list[dict[str, Any]]:
+        if groups is None:
+            return []
+        rows, found = self.keep.any(axis=1), []
+        for g in np.unique(groups[rows]):
+            part = (groups == g) & rows
+            test = st.skill_test(self.loss_model[part], self.loss_naive[self.best][part], self.horizon)
+            low, high = test.interval()
+            days = self.e.time[part][[0, -1]].astype("datetime64[ns]").astype("datetime64[D]")
+            span = {"first": str(days[0]), "last": str(days[1]), "n": int(part.sum())}
+            found.append({word: int(g), **span, "skill": test.mean, "low": low, "high": high})
+        return found
+
+    def _seeds(self) -> list[dict[str, Any]]:
+        if self.e.seeds is None:
+            return []
+        found = []
+        for i, raw in enumerate(self.e.seeds):
+            values = self.judged(raw)
+            skill = st.skill_test(self.loss(values), self.loss_naive[self.best], self.horizon)
+            hits = self._hits(values)["hit_rate"]
+            found.append({"seed": i, "skill": skill.mean, "ic": self._ic(values)["ic"], "hit_rate": hits})
+        return found
+
+    def _challenger(self, raw: np.ndarray) -> dict[str, Any]:
+        values = self.judged(raw)
+        loss = self.loss(values)
+        dm = st.diebold_mariano(self.loss_model, loss, self.horizon)
+        both = np.isfinite(loss) & np.isfinite(self.loss_model)
+        if not both.any():
+            return {"mse": nan, "skill": nan, "ic": nan, "dm": nan, "dm_p": None, "n": 0, "says": "unknown"}
+        if dm.p_greater < LEVEL:
+            says = "worse"
+        elif dm.p_greater > 1 - LEVEL:
+            says = "better"
+        else:
+            says = "as well"
+        return {
+            "mse": float(np.nanmean(loss)),
+            "skill": st.skill_test(loss, self.loss_naive[self.best], self.horizon).mean,
+            "ic": self._ic(values)["ic"],
+            "dm": dm.statistic,
+            "dm_p": _number(dm.p_two_sided),
+            "n": int(both.sum()),
+            "says": says,
+        }
+
+    def _calibration(self, n_bins: int = 10) -> dict[str, Any]:
+        """Bins of equal size by forecast: mean forecast against mean outcome, and the slope of the regression."""
+        a, f = self.actual[self.keep], self.forecast[self.keep]
+        bins = []
+        for part in np.array_split(np.argsort(f, kind="stable"), min(n_bins, max(1, len(f) // 20))):
+            error = float(np.std(a[part], ddof=1) / sqrt(len(part))) if len(part) > 1 else nan
+            point = {"forecast": float(f[part].mean()), "actual": float(a[part].mean())}
+            bins.append(point | {"error": error, "n": len(part)})
+        return {"bins": bins, **self._slope()}
+
+    def _slope(self) -> dict[str, float]:
+        """Regress the outcome on the forecast (Mincer and Zarnowitz): slope 1 means its size can be trusted."""
+        a, f = self.actual[self.keep], self.forecast[self.keep]
+        spread = f - f.mean()
+        total = float(spread @ spread)
+        if total <= 0 or len(f) < 3:
+            return {"slope": nan, "slope_error": nan, "intercept": nan}
+        slope = float(spread @ a) / total
+        intercept = float(a.mean() - slope * f.mean())
+        score = np.full(self.keep.shape, nan)
+        score[self.keep] = spread * (a - intercept - slope * f)
+        per_row = np.where(self.keep.any(axis=1), np.nansum(score, axis=1), nan)
+        rows = per_row[np.isfinite(per_row)]
+        variance = st.long_run_variance(rows, st.automatic_lags(len(rows), self.horizon)) * len(rows)
+        return {"slope": slope, "slope_error": sqrt(max(variance, 0.0)) / total, "intercept": intercept}
+
+    def _lag_copy(self) -> dict[str, Any]:
+        """Do price forecasts stay nearer to the last close than to the close they are for, without knowing more?
+
+        Every good price forecast is near the last close, so the alarm is silent when there is an edge.
+        """
+        if not self.is_price:
+            return {"alarm": False, "distance_to_last": None, "distance_to_outcome": None}
+        f, a = self.forecast[self.keep], self.actual[self.keep]
+        to_last, to_outcome = sqrt(float(np.mean(f**2))), sqrt(float(np.mean((f - a) ** 2)))
+        return {"alarm": to_last < to_outcome, "distance_to_last": to_last, "distance_to_outcome": to_outcome}
+
+    def _power(self) -> dict[str, Any]:
+        n = max(1, round(self.n_rows / self.horizon))  # overlapping outcomes count once
+        found = {"independent_rows": n, "detectable_ic": st.detectable_ic(n, LEVEL)}
+        return found | {f"power_at_{ic:g}": st.power(ic, n, LEVEL) for ic in (0.02, 0.05, 0.1)}
+
+    def _table(self, d: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+        rows = {}
+        seen: dict[str, np.ndarray] = {self.e.name: self.e.forecast, **self.e.baselines, **self.e.challengers}
+        actual = np.asarray(self.e.actual, np.float64).reshape(self.keep.shape)
+        for name, raw in seen.items():
+            raw, judged = np.asarray(raw, np.float64).reshape(self.keep.shape), self.judged(raw)
+            a, f = np.where(self.keep, actual, nan), np.where(self.keep, raw, nan)
+            rows[name] = {
+                "rmse": metrics.rmse(a, f),
+                "mae": metrics.mae(a, f),
+                "skill": st.skill_test(self.loss(judged), self.loss_naive[self.best], self.horizon).mean,
+                "ic": self._ic(judged)["ic"],
+                "hit_rate": self._hits(judged)["hit_rate"],
+                "r2": metrics.r2(a, f),
+                "clark_west_p": d["benchmarks"].get(name, {}).get("clark_west", {}).get("p"),
+                "diebold_mariano": (d["benchmarks"].get(name, {}).get("diebold_mariano") or {}).get("statistic"),
+                "diebold_mariano_p": (d["benchmarks"].get(name, {}).get("diebold_mariano") or {}).get("p"),
+            }
+            if name in d["challengers"]:
+                rows[name]["diebold_mariano"] = d["challengers"][name]["dm"]
+                rows[name]["diebold_mariano_p"] = d["challengers"][name]["dm_p"]
+        return rows
+
+
+# --------------------------------------------------------------------------------------------------------- the sentence
+
+
+def _sentence(d: dict[str, Any]) -> str:
+    return " ".join(p for p in (_finding(d), _challengers(d), _caveats(d)) if p)
+
+
+def _finding(d: dict[str, Any]) -> str:
+    ps = _list([_p(b["clark_west"]["p"]) for b in d["benchmarks"].values()])
+    ic = f"IC {d['ic']:+.3f}" if isfinite(d["ic"]) else "a constant forecast"
+    where = f"on {d['n_rows']:,} out-of-sample rows" + (f" ({d['first']} to {d['last']})" if d["first"] else "")
+    names = [plain(n) for n in d["benchmarks"]]
+    if d["edge"]:
+        return (
+            f"Edge: {where} {d['name']} knew more about the {d['target']['text']} than {_list(names)} "
+            f"(Clark-West p {ps}, {ic}); {_size(d)}."
+        )
+    return (
+        f"No evidence: {where} {d['name']} did not show that it knows more about the {d['target']['text']} than "
+        f"{_list(names)} (Clark-West p {ps}, {ic}); {_size(d)}, "
+        f"and an IC of {d['power']['detectable_ic']:.2f} would have shown in four cases of five."
+    )
+
+
+def _size(d: dict[str, Any]) -> str:
+    best, skill = plain(d["best_naive"]), d["skill"]
+    if not isfinite(skill):
+        return f"its squared error cannot be compared with that of {best}"
+    if abs(skill) < 0.0005:
+        return f"its squared error was that of {best} within 0.05 %"
+    return f"its squared error was {100 * abs(skill):.1f} % {'below' if skill > 0 else 'above'} that of {best}"
+
+
+def _challengers(d: dict[str, Any]) -> str:
+    ways = {"better": "significantly better", "as well": "as well", "worse": "worse"}
+    parts = []
+    for says, words in ways.items():
+        names = [n for n, c in d["challengers"].items() if c["says"] == says]
+        if names:
+            parts.append(f"{_list([plain(n) for n in names])} {'does' if len(names) == 1 else 'do'} {words}")
+    return (_capital("; ".join(parts)) + ".") if parts else ""
+
+
+def _caveats(d: dict[str, Any]) -> str:
+    notes = []
+    if d["trials"] > 1:
+        tried = f"{d['trials']} configurations were tried ({d['trials_where']})"
+        if d["edge"]:
+            tried += f": the best of as many useless ones passes a 5 % test in {100 * d['lucky']:.0f} % of cases"
+        notes.append(tried)
+    if d["failures"]:
+        n = len(d["failures"])
+        notes.append(f"{n} fold{'s' * (n > 1)} failed and {'are' if n > 1 else 'is'} not judged")
+    return (_capital("; ".join(notes)) + ".") if notes else ""
+
+
+_PLAIN = {
+    "last": "the last close",
+    "last_close": "the last close",
+    "last_realised": "the last realised value",
+    "last_realized": "the last realised value",
+    "persistence": "persistence",
+    "drift": "the drift",
+    "zero": "zero",
+    "mean": "the mean",
+    "expanding_mean": "the mean so far",
+    "majority": "the majority so far",
+    "ridge": "a ridge on the same features",
+    "ar": "an autoregression",
+}
+
+
+def plain(name: str) -> str:
+    """Return what a forecast is called in a sentence."""
+    return _PLAIN.get(name, name.replace("_", " "))
+
+
+def _list(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return "n/a"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+# -------------------------------------------------------------------------------------------------------------- helpers
+
+
+def _number(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    """Each symbol's deviations from its mean in units of its standard deviation; NaN where it does not vary."""
+    out = np.full(values.shape, nan)
+    for j in range(values.shape[1]):
+        x = values[:, j]
+        known = x[np.isfinite(x)]
+        if len(known) > 1 and known.min() < known.max():
+            spread = known.std()
+            if spread > 0:
+                out[:, j] = (x - known.mean()) / spread
+    return out
+
+
+def _weighted_ic(actual: np.ndarray, forecast: np.ndarray, rank: bool = False) -> float:
+    """Correlation over time per symbol, averaged by rows."""
+    total = weight = 0.0
+    for j in range(actual.shape[1]):
+        n = int(np.sum(np.isfinite(actual[:, j]) & np.isfinite(forecast[:, j])))
+        value = metrics.information_coefficient(actual[:, j], forecast[:, j], rank=rank)
+        if isfinite(value):
+            total, weight = total + n * value, weight + n
+    return total / weight if weight else nan
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(v) for v in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if isfinite(value) else None
+    return value

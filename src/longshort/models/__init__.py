@@ -1,0 +1,20 @@
+"""Models: whatever learns from bars and forecasts at bars.
+
+`LSTM` is the estimator people come for; the baselines are what it has to beat.
+"""
+
+from .._lazy import attach
+
+_EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None: a sub-module
+    "AutoRegression": "baselines",
+    "Drift": "baselines",
+    "HistoricalMean": "baselines",
+    "LSTM": "lstm",
+    "Persistence": "baselines",
+    "Ridge": "baselines",
+    "fleet": None,
+    "presets": None,
+    "streaming": None,
+    "training": None,
+}
+__getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)

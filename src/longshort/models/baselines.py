@@ -1,0 +1,412 @@
+"""What an LSTM has to beat: simple forecasters, refitted at every fold on the same rows.
+
+=====================  =================================================================  =============================
+forecaster             forecast                                                           learns
+=====================  =================================================================  =============================
+`Persistence`          nothing changes: last close, no return, last known volatility      nothing
+`Drift`                the last close, moved by the mean change                           one mean per symbol
+`HistoricalMean`       the mean outcome                                                   one mean per symbol
+`AutoRegression`       linear in means over the last 1, 5 and 22 known outcomes (HAR)     4 numbers
+`Ridge`                linear in the LSTM's own features over the last bars               one number per feature and bar
+=====================  =================================================================  =============================
+
+Prices are predicted through the change they imply, since a level has no stable mean. Predictions multiply and add in a
+fixed order, without BLAS, so row t has the same bits however many rows are asked for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError, NotEnoughData, NotFitted
+from ..forecast import Forecast
+
+if TYPE_CHECKING:
+    from ..bars import Bars
+
+PENALTIES = tuple(10.0**e for e in range(-2, 7))
+
+
+class Persistence:
+    """Nothing changes: the last close, a return of zero, the last known volatility or direction.
+
+    Parameters
+    ----------
+    target : Target
+        What to forecast.
+    """
+
+    name = "persistence"
+
+    def __init__(self, target: Any):
+        self.target = target
+
+    def fit(self, bars: "Bars", start: Any = None) -> "Persistence":
+        """Learn nothing."""
+        return self
+
+    def predict(self, bars: "Bars", start: Any = None) -> Forecast:
+        """Forecast at every bar from `start` on."""
+        kind = self.target.info.kind
+        if kind == "close":
+            values = np.asarray(bars.adjusted("close"))
+        elif kind in ("return", "log_return"):
+            values = np.where(np.isfinite(np.asarray(bars.adjusted("close"))), 0.0, np.nan)
+        else:
+            values = known_outcomes(self.target, bars, 1)[..., 0]
+        return _forecast(self.target, bars, values, start)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as a JSON-able mapping."""
+        return {"kind": "Persistence", "target": self.target.to_dict()}
+
+
+class HistoricalMean:
+    """The mean outcome of the training rows, per symbol; for prices see `Drift`.
+
+    Parameters
+    ----------
+    target : Target
+        A return, volatility or direction.
+
+    Attributes
+    ----------
+    mean_ : dict of str to float
+        Per symbol.
+    """
+
+    name = "mean"
+
+    def __init__(self, target: Any):
+        if target.info.kind == "close":
+            raise InputError("The mean of a price's past is no forecast. Use Drift(target), or a return as the target.")
+        self.target = target
+
+    def fit(self, bars: "Bars", start: Any = None) -> "HistoricalMean":
+        """Learn one mean per symbol."""
+        self.mean_ = _means(np.asarray(self.target.compute(bars))[_first(bars, start) :], bars.symbols)
+        return self
+
+    def predict(self, bars: "Bars", start: Any = None) -> Forecast:
+        """Forecast at every bar from `start` on."""
+        means = _per_symbol(self, bars)
+        alive = np.isfinite(np.asarray(bars.adjusted("close")))
+        return _forecast(self.target, bars, np.where(alive, means, np.nan), start)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as a JSON-able mapping."""
+        return {"kind": "HistoricalMean", "target": self.target.to_dict()}
+
+
+class Drift:
+    """The last close moved by the mean change of the training rows, per symbol; for returns that mean itself.
+
+    Parameters
+    ----------
+    target : Target
+        A price or a return.
+
+    Attributes
+    ----------
+    mean_ : dict of str to float
+        Mean change over the target's horizon, per symbol.
+    """
+
+    name = "drift"
+
+    def __init__(self, target: Any):
+        if target.info.kind not in ("close", "return", "log_return"):
+            raise InputError(f"Drift forecasts prices and returns, not {target.info}. Use HistoricalMean(target).")
+        self.target = target
+
+    def fit(self, bars: "Bars", start: Any = None) -> "Drift":
+        """Learn one mean change per symbol."""
+        self.mean_ = _means(_change(self.target, bars)[_first(bars, start) :], bars.symbols)
+        return self
+
+    def predict(self, bars: "Bars", start: Any = None) -> Forecast:
+        """Forecast at every bar from `start` on."""
+        means = _per_symbol(self, bars)
+        alive = np.isfinite(np.asarray(bars.adjusted("close")))
+        return _forecast(self.target, bars, _level(self.target, bars, np.where(alive, means, np.nan)), start)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as a JSON-able mapping."""
+        return {"kind": "Drift", "target": self.target.to_dict()}
+
+
+class AutoRegression:
+    """A regression of the outcome on means over its last known values, pooled over symbols.
+
+    With the default spans of 1, 5 and 22 bars this is Corsi's (2009) heterogeneous autoregression, the model to beat
+    for volatility.
+
+    Parameters
+    ----------
+    target : Target
+        What to forecast; prices are regressed through their changes.
+    spans : sequence of int, default=(1, 5, 22)
+        Lengths of the means.
+    """
+
+    name = "ar"
+
+    def __init__(self, target: Any, spans: Sequence[int] = (1, 5, 22)):
+        if not len(spans) or any(isinstance(s, bool) or int(s) != s or s < 1 for s in spans):
+            raise InputError(f"spans are whole numbers of bars of at least 1, were {spans!r}.")
+        self.target, self.spans = target, tuple(int(s) for s in spans)
+
+    @property
+    def warmup(self) -> int:
+        """Bars before the first forecast."""
+        return max(self.spans) + self.target.info.horizon - 1
+
+    def fit(self, bars: "Bars", start: Any = None) -> "AutoRegression":
+        """Learn by least squares on all rows with an outcome."""
+        rows = _samples(self._inputs(bars), _change(self.target, bars), _first(bars, start))
+        if len(rows.outcome) <= len(self.spans) + 1:
+            raise NotEnoughData(
+                f"AutoRegression has {len(self.spans) + 1} numbers to learn, but bars holds {len(rows.outcome)} rows "
+                f"with {max(self.spans)} known outcomes before them. Load more bars, or shorten spans."
+            )
+        self.linear_ = _Linear.learn(rows.inputs, rows.outcome, 0.0)
+        return self
+
+    def predict(self, bars: "Bars", start: Any = None) -> Forecast:
+        """Forecast at every bar from `start` on."""
+        return _predict_linear(self, bars, self._inputs(bars), start)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as a JSON-able mapping."""
+        return {"kind": "AutoRegression", "target": self.target.to_dict(), "spans": list(self.spans)}
+
+    def _inputs(self, bars: "Bars") -> np.ndarray:
+        known = known_outcomes(self.target, bars, max(self.spans))
+        total, means = np.zeros(known.shape[:2]), {}
+        for k in range(max(self.spans)):
+            total = total + known[..., k]
+            means[k + 1] = total / (k + 1)
+        return np.stack([means[s] for s in self.spans], axis=-1)
+
+
+class Ridge:
+    """A linear regression with a penalty on the same features as the LSTM, pooled over symbols.
+
+    Features and outcome are standardised on the training rows. The penalty is chosen on the last part of them, by date
+    and with overlapping outcomes purged; then all training rows are used.
+
+    Parameters
+    ----------
+    features : sequence of Feature or FeatureSet
+        What it reads.
+    target : Target
+        What to forecast; prices through the change they imply.
+    lookback : int, default=5
+        Bars of features it sees; the last is the decision row.
+    penalties : sequence of float
+        Candidates, in units of one training row.
+    validation : float, default=0.2
+        Share of the dates, the latest, that choose the penalty.
+
+    Attributes
+    ----------
+    penalty_ : float
+        The penalty chosen.
+    """
+
+    name = "ridge"
+
+    def __init__(
+        self,
+        features: Any,
+        target: Any,
+        lookback: int = 5,
+        penalties: Sequence[float] = PENALTIES,
+        validation: float = 0.2,
+    ):
+        if isinstance(lookback, bool) or not isinstance(lookback, int | np.integer) or lookback < 1:
+            raise InputError(f"lookback must be a whole number of at least 1, was {lookback!r}.")
+        if not len(penalties) or any(not 0 <= p < np.inf for p in penalties):
+            raise InputError(f"penalties must be finite numbers of at least 0, were {penalties!r}.")
+        if not 0 < validation < 1:
+            raise InputError(f"validation must be a share between 0 and 1, was {validation!r}.")
+        self.features, self.target, self.lookback = features, target, int(lookback)
+        self.penalties, self.validation = tuple(float(p) for p in penalties), float(validation)
+
+    @property
+    def program_(self) -> Any:
+        """The features as one compiled program."""
+        from ..features import FeatureSet
+
+        return self.features if isinstance(self.features, FeatureSet) else FeatureSet(self.features)
+
+    @property
+    def warmup(self) -> int:
+        """Bars before the first forecast."""
+        return int(self.program_.warmup) + self.lookback - 1
+
+    def fit(self, bars: "Bars", start: Any = None) -> "Ridge":
+        """Choose the penalty, then learn from all rows with an outcome."""
+        rows = _samples(self._inputs(bars), _change(self.target, bars), _first(bars, start))
+        dates = np.unique(rows.row)
+        n_validation = max(1, round(self.validation * len(dates)))
+        if len(dates) < 10:
+            raise NotEnoughData(
+                f"Ridge needs at least 10 decision rows to learn from, but bars holds {len(dates)} with {self.warmup} "
+                "bars before them and an outcome after. Load more bars."
+            )
+        first = dates[len(dates) - n_validation]
+        ends = np.asarray(self.target.label_end(bars))
+        early, late = ends[rows.row] < bars.time[first], rows.row >= first
+        self.penalty_ = self.penalties[0]
+        if early.sum() > 2 and len(self.penalties) > 1:
+            errors = []
+            for penalty in self.penalties:
+                trial = _Linear.learn(rows.inputs[early], rows.outcome[early], penalty)
+                errors.append(float(np.mean((trial(rows.inputs[late]) - rows.outcome[late]) ** 2)))
+            self.penalty_ = self.penalties[int(np.argmin(errors))]
+        self.linear_ = _Linear.learn(rows.inputs, rows.outcome, self.penalty_)
+        return self
+
+    def predict(self, bars: "Bars", start: Any = None) -> Forecast:
+        """Forecast at every bar from `start` on."""
+        return _predict_linear(self, bars, self._inputs(bars), start)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as a JSON-able mapping."""
+        return {
+            "kind": "Ridge",
+            "features": self.program_.to_dict(),
+            "target": self.target.to_dict(),
+            "lookback": self.lookback,
+            "penalties": list(self.penalties),
+            "validation": self.validation,
+        }
+
+    def _inputs(self, bars: "Bars") -> np.ndarray:
+        """Return (n_bars, n_symbols, lookback * n_features), the decision row first."""
+        values = np.asarray(self.program_.compute(bars))
+        past = [np.full_like(values, np.nan) for _ in range(self.lookback)]
+        for k in range(min(self.lookback, len(values))):
+            past[k][k:] = values[: len(values) - k]
+        return np.concatenate(past, axis=-1)
+
+
+# ------------------------------------------------------------------------------------------------------ shared by them
+
+
+def known_outcomes(target: Any, bars: "Bars", n: int) -> np.ndarray:
+    """Return the `n` latest outcomes known at each bar, newest first, (n_bars, n_symbols, n); of prices, the changes.
+
+    Look-ahead: an outcome counts only from the bar at which its label has ended.
+    """
+    values, ends = _change(target, bars), np.asarray(target.label_end(bars))
+    rows = np.arange(len(bars))
+    newest = np.searchsorted(ends, bars.time, side="right") - 1  # ends never decrease; unknown ones stand at the end
+    out = np.full((*values.shape, n), np.nan)
+    for k in range(n):
+        at = newest - k
+        ok = at >= 0
+        out[rows[ok], :, k] = values[at[ok]]
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class _Samples:
+    inputs: np.ndarray  # (n_samples, n_inputs)
+    outcome: np.ndarray  # (n_samples,)
+    row: np.ndarray  # (n_samples,) bar index
+
+
+def _samples(inputs: np.ndarray, outcome: np.ndarray, first: int) -> _Samples:
+    keep = np.isfinite(inputs).all(axis=-1) & np.isfinite(outcome)
+    keep[:first] = False
+    rows, _ = np.nonzero(keep)
+    return _Samples(inputs[keep], outcome[keep], rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Linear:
+    """Standardise, multiply, add: in a fixed order, so that a row's bits do not depend on its neighbours."""
+
+    centre: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+    intercept: float
+
+    @classmethod
+    def learn(cls, inputs: np.ndarray, outcome: np.ndarray, penalty: float) -> "_Linear":
+        centre, scale = inputs.mean(axis=0), inputs.std(axis=0)
+        scale = np.where(scale > 1e-12 * np.maximum(np.abs(centre), 1e-300), scale, np.inf)  # constants get no weight
+        z, y = (inputs - centre) / scale, outcome - outcome.mean()
+        size, vectors = np.linalg.eigh(z.T @ z)
+        size = np.maximum(size, 0.0)
+        damped = size + penalty
+        invert = np.where(size > 1e-10 * max(float(size[-1]), 1e-300), 1.0 / np.where(damped > 0, damped, 1.0), 0.0)
+        return cls(centre, scale, vectors @ (invert * (vectors.T @ (z.T @ y))), float(outcome.mean()))
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        out = np.full(inputs.shape[:-1], self.intercept)
+        for k, weight in enumerate(self.weights):
+            out = out + (inputs[..., k] - self.centre[k]) / self.scale[k] * weight
+        return out
+
+
+def _predict_linear(model: Any, bars: "Bars", inputs: np.ndarray, start: Any) -> Forecast:
+    if not hasattr(model, "linear_"):
+        raise NotFitted(f"This {type(model).__name__} has not learned anything yet. Call fit(bars) first.")
+    first = _first(bars, start)
+    values = np.full(inputs.shape[:2], np.nan)
+    values[first:] = model.linear_(inputs[first:])
+    if model.target.info.kind == "volatility":
+        values = np.maximum(values, 0.0)
+    return _forecast(model.target, bars, _level(model.target, bars, values), start)
+
+
+def _change(target: Any, bars: "Bars") -> np.ndarray:
+    """Return the outcomes, those of prices as changes from the last close."""
+    values = np.asarray(target.compute(bars))
+    if target.info.kind != "close":
+        return values
+    close = np.asarray(bars.adjusted("close"))
+    return values / close - 1.0
+
+
+def _level(target: Any, bars: "Bars", change: np.ndarray) -> np.ndarray:
+    return np.asarray(bars.adjusted("close")) * (1.0 + change) if target.info.kind == "close" else change
+
+
+def _means(values: np.ndarray, symbols: Sequence[str]) -> dict[str, float]:
+    known = np.isfinite(values)
+    return {
+        s: float(values[known[:, j], j].mean()) if known[:, j].any() else float("nan") for j, s in enumerate(symbols)
+    }
+
+
+def _per_symbol(model: Any, bars: "Bars") -> np.ndarray:
+    if not hasattr(model, "mean_"):
+        raise NotFitted(f"This {type(model).__name__} has not learned anything yet. Call fit(bars) first.")
+    unseen = [s for s in bars.symbols if s not in model.mean_]
+    if unseen:
+        raise InputError(
+            f"This {type(model).__name__} was fitted on {', '.join(model.mean_)} and has never seen "
+            f"{', '.join(unseen)}. Fit it on bars with these symbols."
+        )
+    return np.array([model.mean_[s] for s in bars.symbols])
+
+
+def _first(bars: "Bars", start: Any) -> int:
+    """Return the index of the first bar at or after `start`."""
+    if start is None:
+        return 0
+    if isinstance(start, int | np.integer):
+        return int(np.searchsorted(bars.time, start, side="left"))
+    return len(bars) - len(bars.since(start))
+
+
+def _forecast(target: Any, bars: "Bars", values: np.ndarray, start: Any) -> Forecast:
+    first = _first(bars, start)
+    ends = np.asarray(target.label_end(bars))[first:]
+    return Forecast(bars.time[first:], bars.symbols, values[first:], target=target.info, for_time=ends)

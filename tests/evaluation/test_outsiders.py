@@ -1,0 +1,133 @@
+"""`referee`: arrays or pandas in, the verdict of a study out."""
+
+import numpy as np
+import pytest
+
+from longshort.errors import InputError, NotEnoughData
+from longshort.evaluation import referee
+from longshort.ledger import project
+
+RNG = np.random.default_rng(11)
+N = 1500
+FORECAST = 0.01 * RNG.normal(size=N)
+OUTCOME = 0.15 * FORECAST + 0.01 * RNG.normal(size=N)
+PRICE = 100 * np.exp(np.cumsum(np.concatenate([[0.0], OUTCOME])))  # PRICE[t + 1] is the outcome of row t
+
+
+@pytest.fixture(autouse=True)
+def own_ledger(tmp_path):
+    with project(tmp_path):
+        yield
+
+
+def test_informed_returns_pass_and_noise_does_not():
+    assert referee(OUTCOME, FORECAST).exit_code == 0
+    assert referee(OUTCOME, RNG.permutation(FORECAST)).exit_code == 3
+
+
+def test_price_levels_are_recognised_and_given_prices_agree():
+    told = PRICE[:-1] * np.exp(0.15 * FORECAST)
+    guessed, given = referee(PRICE[1:], told), referee(PRICE[1:], told, prices=PRICE[:-1])
+    assert guessed.exit_code == given.exit_code == 0
+    assert guessed.details["target"]["kind"] == "close"
+    assert given.details["n_rows"] == guessed.details["n_rows"] + 1  # the first row has no last price to guess
+    assert guessed.details["ic"] == pytest.approx(given.details["ic"], abs=0.005)
+
+
+def test_yesterdays_price_is_no_forecast_whatever_its_r2():
+    verdict = referee(PRICE[1:], PRICE[:-1] * (1 + 1e-4 * RNG.normal(size=N)))
+    assert verdict.details["r2"]["forecast"] > 0.95
+    assert verdict.exit_code == 3
+    assert verdict.details["lag_copy"]["alarm"]
+
+
+def test_a_forecast_that_peeks_one_row_ahead_is_caught_by_nothing_but_its_score():
+    verdict = referee(OUTCOME, OUTCOME)
+    assert verdict.exit_code == 0
+    assert verdict.details["ic"] == pytest.approx(1.0)
+
+
+def test_overlapping_outcomes_need_the_horizon():
+    total = np.concatenate([[0.0], np.cumsum(RNG.normal(size=N + 20))])
+    y = total[20 : N + 20] - total[:N]
+    verdict = referee(y, np.concatenate([[0.0] * 20, y[:-20]]), horizon=20)  # momentum on a random walk
+    assert verdict.details["power"]["independent_rows"] == N / 20
+    assert verdict.details["benchmarks"]["zero"]["clark_west"]["lags"] >= 19
+
+
+def test_pandas_is_aligned_by_index_and_dated():
+    pd = pytest.importorskip("pandas")
+    days = pd.date_range("2012-01-02", periods=N, freq="B", tz="America/New_York")
+    y, f = pd.Series(OUTCOME, days), pd.Series(FORECAST, days)
+    verdict = referee(y, f.sample(frac=1, random_state=0).iloc[: N - 10])
+    assert verdict.details["n_rows"] == N - 10
+    assert verdict.details["first"] is not None
+    assert verdict.exit_code == 0
+    assert referee(y, f).details["ic"] == referee(OUTCOME, FORECAST).details["ic"]
+    assert referee(y, f).details["skill_by_year"][0]["year"] == 2012
+    frame = referee(pd.DataFrame({"A": y, "B": y}), pd.DataFrame({"A": f, "B": f}))
+    assert frame.details["symbols"] == ["A", "B"]
+
+
+def test_arrays_have_no_dates_and_none_are_invented():
+    verdict = referee(OUTCOME, FORECAST)
+    assert verdict.details["first"] is None
+    assert verdict.details["skill_by_year"] == []
+    assert "1970" not in verdict.sentence
+
+
+def test_each_different_question_is_a_trial():
+    assert referee(OUTCOME, FORECAST).details["trials"] == 1
+    assert referee(OUTCOME, 2 * FORECAST).details["trials"] == 2
+    assert referee(OUTCOME, FORECAST).details["trials"] == 2
+
+
+def test_nan_rows_do_not_count():
+    y = OUTCOME.copy()
+    y[100:200] = np.nan
+    assert referee(y, FORECAST).details["n_rows"] == N - 100
+
+
+def test_the_mean_so_far_knows_only_outcomes_that_have_ended():
+    from longshort.evaluation.outsiders import _mean_so_far
+
+    values = RNG.normal(size=(200, 1))
+    for horizon in (1, 5):
+        found = _mean_so_far(values, horizon)
+        changed = values.copy()
+        changed[100:] = 99.0
+        np.testing.assert_array_equal(_mean_so_far(changed, horizon)[: 100 + horizon], found[: 100 + horizon])
+        assert found[150, 0] == pytest.approx(values[: 151 - horizon].mean())
+
+
+@pytest.mark.parametrize(
+    ("y", "f", "more", "error", "words"),
+    [
+        (np.ones(50), np.ones(49), {}, InputError, r"same shape, were \(50, 1\) and \(49, 1\)"),
+        (
+            OUTCOME[:20],
+            FORECAST[:20],
+            {},
+            NotEnoughData,
+            "at least 30 rows with outcome and forecast, but there are 20",
+        ),
+        (OUTCOME, np.full(N, np.nan), {}, NotEnoughData, "there are 0"),
+        (OUTCOME, FORECAST, {"horizon": 0}, InputError, "horizon must be a whole number of rows of at least 1, was 0"),
+        (OUTCOME, FORECAST, {"prices": PRICE}, InputError, r"prices must have the shape of y_true, \(1500, 1\)"),
+        (["a", "b"], [1.0, 2.0], {}, InputError, "y_true must hold numbers"),
+        (np.ones((2, 2, 2)), np.ones((2, 2, 2)), {}, InputError, r"was \(2, 2, 2\)"),
+    ],
+)
+def test_bad_input_is_told_what_was_expected(y, f, more, error, words):
+    with pytest.raises(error, match=words):
+        referee(y, f, **more)
+
+
+def test_pandas_without_common_rows_is_refused():
+    pd = pytest.importorskip("pandas")
+    y = pd.Series(OUTCOME, pd.date_range("2012-01-02", periods=N, tz="UTC"))
+    f = pd.Series(FORECAST, pd.date_range("2022-01-02", periods=N, tz="UTC"))
+    with pytest.raises(InputError, match="no index value in common"):
+        referee(y, f)
+    with pytest.raises(InputError, match="unique index"):
+        referee(pd.concat([y, y]), f)
