@@ -1,0 +1,97 @@
+"""How an `LSTM` is kept: weights and scalings as tensors, everything else as one JSON document. No code, no pickle."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import artifact
+from ..errors import ArtifactError, InputError
+from ..features.windows import Scaling
+from .lstm import LSTM, Net, make_engine
+from .training import History
+
+KIND = "lstm"
+VERSION = 1
+
+
+def save_lstm(model: LSTM, directory: Any) -> str:
+    """Write a fitted model into one directory, atomically, and return its digest."""
+    kept = model.validation_
+    searched = [] if kept is None or kept["nets"] is None else kept["nets"]
+    weights, scaling = {}, {}
+    for role, groups in (("net", model.nets_), ("search", searched)):
+        for g, group in enumerate(groups):
+            for s, net in enumerate(group):
+                key = f"{role}.{g}.{s}"
+                weights |= {f"{key}.{name}": array for name, array in net.weights.items()}
+                for part in ("inputs", "output"):
+                    scaling[f"{key}.{part}.center"] = getattr(net, part).center
+                    scaling[f"{key}.{part}.scale"] = getattr(net, part).scale
+    tensors = {"weights": weights, "scaling": scaling}
+    if kept is not None:
+        tensors["validation"] = {"closes": kept["closes"], "rows": kept["rows"]}
+    document = {
+        "model": model.to_dict(),
+        "symbols": list(model.symbols_),
+        "dropped": model.dropped_,
+        "trained": model.trained_,
+        "histories": [h.to_dict() for h in model.histories_],
+        "searched": bool(searched),
+    }
+    return artifact.save(
+        directory, KIND, tensors=tensors, documents={"model": document}, version=VERSION, allow_nan={"validation"}
+    )
+
+
+def load_lstm(cls: type[LSTM], directory: Any) -> LSTM:
+    """Read a model back; predictions have the bits they had before saving."""
+    from ..features import FeatureSet
+    from ..features.targets import Target
+
+    found = artifact.load(directory, KIND, version=VERSION, allow_nan={"validation"})
+    document = found.documents["model"]
+    params = {name: value for name, value in document["model"].items() if name != "kind"}
+    params["features"] = FeatureSet.from_dict(params["features"])
+    params["target"] = Target.from_dict(params["target"])
+    try:
+        model = cls(**params)
+    except (TypeError, InputError) as error:
+        raise ArtifactError(f"{directory} describes an LSTM this version cannot build: {error}") from error
+    model.symbols_ = tuple(document["symbols"])
+    model.dropped_, model.trained_ = document["dropped"], document["trained"]
+    model.histories_ = [History(**h) for h in document["histories"]]
+    model.history_ = model.histories_[0]
+    model.nets_ = _nets(model, found, "net")
+    model.validation_ = None
+    if "validation" in found.tensors:
+        nets = _nets(model, found, "search") if document["searched"] else None
+        model.validation_ = {**found.tensors["validation"], "nets": nets}
+    return model
+
+
+def _nets(model: LSTM, found: artifact.Artifact, role: str) -> list[list[Net]]:
+    weights, scaling = found.tensors["weights"], found.tensors["scaling"]
+    n_features = len(model.program_.names)
+    engine = make_engine(model, n_features, seed=0)
+    groups = []
+    for g in range(len(model.symbols_) if model.per_symbol else 1):
+        groups.append([])
+        for s in range(model.seeds):
+            key = f"{role}.{g}.{s}."
+            own = {name.removeprefix(key): array for name, array in weights.items() if name.startswith(key)}
+            try:
+                engine.set_weights(own)
+                parts = [_scaling(model, scaling, key + part, n) for part, n in (("inputs", n_features), ("output", 1))]
+            except (ValueError, KeyError) as error:
+                raise ArtifactError(
+                    f"{found.path} does not fit its own description: {error}. Save the model again."
+                ) from error
+            groups[g].append(Net(own, *parts))
+    return groups
+
+
+def _scaling(model: LSTM, scaling: dict[str, np.ndarray], key: str, n: int) -> Scaling:
+    center, scale = scaling[f"{key}.center"], scaling[f"{key}.scale"]
+    if center.shape != (n,) or scale.shape != (n,) or not (scale > 0).all():
+        raise ValueError(f"{key} must hold {n} centers and positive scales, was {center.shape} and {scale.shape}")
+    return Scaling(model.scaler, center, scale)
