@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LEVELS = (0.05, 0.95)
 FEWEST_ERRORS = 40  # below this a 5 % quantile is the extreme or its neighbour
+_DAY = 86_400 * 10**9
+_ANY_DAYS = 946_684_800 * 10**9  # 2000-01-01: features that read only closes do not care
 _CLOSES = {"close", "split", "dividend"}
 _NEXT_CLOSE = {
     "close": lambda last, said: said,
@@ -119,7 +121,7 @@ def _roll(model: LSTM, nets: list[Net], closes: np.ndarray, steps: int) -> np.nd
     program = model.program_
     for step in range(steps):
         seen = closes[step : n_rows + step]
-        panel = Bars.from_arrays(np.arange(1, n_rows + 1) * 86_400 * 10**9, names, {"close": seen}, bar_size="1D")
+        panel = Bars.from_arrays(_ANY_DAYS + np.arange(n_rows) * _DAY, names, {"close": seen}, bar_size="1D")
         windows = Windows.over(program.compute(panel), model.lookback, start=n_rows - 1)
         said = np.full(n_columns, np.nan)
         said[windows.columns] = np.mean([net.predict(model, windows) for net in nets], axis=0)
