@@ -293,7 +293,7 @@ def test_constant_prices_are_refused_and_nothing_is_saved(walk, tmp_path):
 
 
 def test_absurd_step_size_stops_with_a_clear_error(walk):
-    with pytest.raises(TrainingError, match="Lower lr"):
+    with pytest.raises(TrainingError, match="(?i)lower lr"):
         small(lr=1e38, epochs=50).fit(walk)
 
 

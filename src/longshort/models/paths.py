@@ -116,7 +116,7 @@ def _roll(model: LSTM, nets: list[Net], closes: np.ndarray, steps: int) -> np.nd
 
     n_rows, n_columns = closes.shape
     closes = np.concatenate([closes, np.full((steps, n_columns), np.nan)])
-    names = [f"path {j}" for j in range(n_columns)]
+    names = [f"path-{j}" for j in range(n_columns)]
     next_close = _NEXT_CLOSE[model.target_.info.kind]
     program = model.program_
     for step in range(steps):
