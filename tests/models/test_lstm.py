@@ -221,15 +221,16 @@ def test_next_sessions_come_with_dates_prices_and_an_interval():
     np.testing.assert_array_equal(path.mean[0], model.predict(bars).mean[-1] / bars.factor[-1])
 
 
-def test_interval_covers_the_errors_of_a_random_walk():
+def test_interval_covers_the_closes_of_random_walks():
     hits = []
-    for seed in range(12):
-        bars = synthetic.random_walk(700, ("A",), seed=seed)
+    for seed in range(24):
+        bars = synthetic.random_walk(500, ("A",), seed=seed)
         seen = bars.until(int(bars.time[-6]))
-        path = keras_tutorial(lookback=5, hidden=(4,), epochs=8, dropout=0.0).fit(seen).predict(seen, steps=5)
+        model = LSTM([log_return()], lookback=5, hidden=(4,), epochs=3, patience=2).fit(seen)
+        path = model.predict(seen, steps=5)
         actual = bars["close"][-5:, 0]
         hits += ((path.quantiles[0.05][:, 0] <= actual) & (actual <= path.quantiles[0.95][:, 0])).tolist()
-    assert 0.65 <= np.mean(hits) <= 1.0  # nominal 0.90; 12 paths of 5 dependent steps
+    assert 0.80 <= np.mean(hits) <= 0.98  # nominal 0.90; 24 paths of 5 dependent steps
 
 
 def test_path_needs_features_that_read_only_closes(walk):

@@ -360,13 +360,9 @@ class LSTM:
         first = row_of(bars, start)
         target = self.target_
         for_time = np.array(target.label_end(bars)[first:])
-        unknown = for_time == UNKNOWN_TIME
-        if unknown.any() and bars.calendar is not None:
-            from ..clock import next_sessions
-
-            upcoming = next_sessions(bars.calendar, int(bars.time[-1]), int(target.info.horizon))
-            n = min(int(unknown.sum()), len(upcoming))
-            for_time[len(for_time) - n :] = upcoming[len(upcoming) - n :]
+        unknown = np.flatnonzero(for_time == UNKNOWN_TIME)
+        if len(unknown):
+            for_time[unknown] = upcoming(bars, target.info.horizon)[-len(unknown) :]
         return Forecast(bars.time[first:], bars.symbols, mean, target=target.info, for_time=for_time)
 
     def predict_seeds(self, bars: "Bars", start: Any = None) -> np.ndarray:
@@ -635,6 +631,16 @@ def make_engine(model: LSTM, n_inputs: int, seed: int, threads: int = 1):
 def bind(engine, windows: Windows, inputs: Scaling) -> None:
     """Point an engine at the features; they are scaled as they are gathered, never copied."""
     engine.bind(windows.features, windows.time_stride, inputs.center, inputs.scale)
+
+
+def upcoming(bars: "Bars", n: int) -> np.ndarray:
+    """Return when the next `n` bars after the last one will be known: session closes, or even steps intraday."""
+    from ..clock import bar_size_ns, next_sessions, session_closes
+
+    last = int(bars.time[-1])
+    if bars.bar_size == "1D" and bars.calendar is not None:
+        return session_closes(bars.calendar, next_sessions(bars.calendar, last, n))
+    return last + np.arange(1, n + 1) * bar_size_ns(bars.bar_size)
 
 
 def row_of(bars: "Bars", start: Any) -> int:

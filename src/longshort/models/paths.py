@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError, NotEnoughData
 from ..forecast import Forecast, TargetInfo
-from .lstm import LSTM, LSTMFitting, Net, Windows
+from .lstm import LSTM, LSTMFitting, Net, Windows, upcoming
 
 if TYPE_CHECKING:
     from ..bars import Bars
@@ -64,18 +64,13 @@ def predict_path(model: LSTM, bars: "Bars", steps: int) -> Forecast:
         path[:, j] = _roll(model, _nets(model, symbol), closes[:, j : j + 1], steps)[:, 0]
         errors.append(_validation_errors(model, symbol, steps))
     path /= bars.factor[-1]
-    for_time = None
-    if bars.calendar is not None:
-        from ..clock import next_sessions
-
-        for_time = next_sessions(bars.calendar, int(bars.time[-1]), steps)
     return Forecast(
         np.full(steps, bars.time[-1]),
         bars.symbols,
         path,
         quantiles=_interval(path, errors),
         target=TargetInfo("close"),
-        for_time=for_time,
+        for_time=upcoming(bars, steps),
     )
 
 
