@@ -66,6 +66,7 @@ def save(study: "Study", directory: str | os.PathLike) -> str:
             "fields": list(bars.fields),
             "calendar": bars.calendar,
             "bar_size": bars.bar_size,
+            "source": bars.source,
             "digest": bars.digest,
         },
     }
@@ -155,6 +156,7 @@ def _bars(panel: dict[str, np.ndarray], about: dict[str, Any]) -> Any:
         state=panel["state"],
         calendar=about["calendar"],
         bar_size=about["bar_size"],
+        source=about.get("source", ""),
     )
     if bars.digest != about["digest"]:
         raise ArtifactError("The bars of this study do not have the digest it was made from. Restore it from a backup.")

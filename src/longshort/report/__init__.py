@@ -3,8 +3,11 @@
 from .._lazy import attach
 
 _EXPORTS: dict[str, str | None] = {
-    "Outlook": "tearsheet",
-    "Tearsheet": "tearsheet",
-    "tearsheet": "tearsheet",
+    "Outlook": "outlook",
+    "Tearsheet": "sheet",
+    "demo": "showcase",
+    "doctor": "machine",
+    "look_ahead": "outlook",
+    "tearsheet": "sheet",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)

@@ -180,9 +180,8 @@ def _layer(c: Canvas, x: float, y: float, width: float, height: float, layer: La
         a, b, low, high = (fmt(v) for v in (x + width - 28, x + width - 10, y, y - 22))
         bend = f"{fmt(x + width + 2)} {high} {fmt(x + width - 40)} {high}"
         c.add(f'<path class="loop" d="M{b} {low}C{bend} {a} {low}"/>')
-        c.add(
-            f'<path class="tip" d="M{fmt(x + width - 32.5)} {fmt(y - 7)}L{a} {low}L{fmt(x + width - 24)} {fmt(y - 8)}Z"/>'
-        )
+        tip = f"M{fmt(x + width - 32.5)} {fmt(y - 7)}L{a} {low}L{fmt(x + width - 24)} {fmt(y - 8)}Z"
+        c.add(f'<path class="tip" d="{tip}"/>')
 
 
 def _dropout(c: Canvas, x: float, y: float, rate: float) -> None:

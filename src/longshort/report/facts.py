@@ -1,19 +1,19 @@
-"""The numbers of a report, taken from a study: skill with intervals, lag, calibration, closes in price units.
+"""The numbers of a report, arranged for drawing: closes in price units, skill, calibration, loss curves.
 
-Nothing here draws. Skill is `1 - MSE(model) / MSE(reference)`, where the reference is the strongest forecast that uses
-no information (`Target.naive`): 0 is as good as knowing nothing, negative is worse. Intervals are 90 %, from resampling
-blocks of consecutive dates, because neighbouring errors are not independent.
+Everything that judges comes from the study's verdict, so that a report can never disagree with it. Here it is only
+arranged, and forecasts are turned into closes in today's price units.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ..evaluation.verdict import plain
 from ..forecast import TargetInfo
 
-LEVEL = 0.90
 UNITS = {
     # kind: (factor for display, unit, decimals)
     "close": (1.0, "", 2),
@@ -22,33 +22,21 @@ UNITS = {
     "volatility": (100.0, " %", 3),
     "direction": (100.0, " %", 1),
 }
-BASELINE_NAMES = {
-    "last": "last close",
-    "last_close": "last close",
-    "persistence": "persistence",
-    "mean": "expanding mean",
-    "expanding_mean": "expanding mean",
-    "historical_mean": "historical mean",
-    "zero": "zero",
-    "majority": "training majority",
-    "ridge": "ridge",
-    "ar": "autoregression",
-    "drift": "drift",
-}
 
 
 def plain_name(name: str) -> str:
-    """A baseline's name as words.
+    """A baseline's name as a label.
 
-    >>> plain_name("expanding_mean"), plain_name("my_model")
-    ('expanding mean', 'my model')
+    >>> plain_name("last_close"), plain_name("my_model")
+    ('last close', 'my model')
     """
-    return BASELINE_NAMES.get(name, name.replace("_", " "))
+    text = plain(name).removesuffix(" on the same features")
+    return re.sub(r"^(the|an|a) ", "", text).replace("_", " ")
 
 
 @dataclass(frozen=True)
 class Skill:
-    """Skill over some rows, with a 90 % interval (NaN where there are too few dates for one)."""
+    """Skill over some rows with its 95 % interval, NaN where there is none."""
 
     label: str
     rows: int
@@ -56,45 +44,6 @@ class Skill:
     low: float = float("nan")
     high: float = float("nan")
     note: str = ""
-
-
-def skill(label: str, model: np.ndarray, reference: np.ndarray, resamples: int = 600, seed: int = 0) -> Skill:
-    """Skill of squared errors `model` against `reference`, both (n_dates, n_symbols), NaN where unknown.
-
-    Parameters
-    ----------
-    model, reference : float arrays (n_dates, n_symbols)
-        Squared errors. Only entries finite in both count.
-    resamples : int, default=600
-        Bootstrap draws behind the interval.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> s = skill("noise", rng.normal(size=(1000, 1)) ** 2, rng.normal(size=(1000, 1)) ** 2)
-    >>> s.rows, s.low < 0 < s.high
-    (1000, True)
-    """
-    both = np.isfinite(model) & np.isfinite(reference)
-    rows = int(both.sum())
-    ours = np.where(both, model, 0.0).sum(axis=1)
-    theirs = np.where(both, reference, 0.0).sum(axis=1)
-    dates = both.any(axis=1)
-    ours, theirs = ours[dates], theirs[dates]
-    n = len(ours)
-    if n == 0 or theirs.sum() <= 0:
-        return Skill(label, rows, float("nan"), note="no rows" if n == 0 else "reference is exact")
-    value = 1.0 - ours.sum() / theirs.sum()
-    block = max(1, round(n ** (1 / 3)))
-    if n < 4 * block or n < 20:
-        return Skill(label, rows, float(value), note="too few rows for an interval")
-    edges = np.arange(0, n, block)
-    a, b = np.add.reduceat(ours, edges), np.add.reduceat(theirs, edges)
-    draws = np.random.default_rng(seed).integers(0, len(edges), size=(resamples, len(edges)))
-    total = b[draws].sum(axis=1)
-    ratios = 1.0 - a[draws].sum(axis=1) / np.where(total > 0, total, np.nan)
-    low, high = np.nanquantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Skill(label, rows, float(value), float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -108,7 +57,6 @@ class Closes:
     naive: np.ndarray
     model_name: str = "LSTM"
     caption: str = ""
-    seeds: np.ndarray | None = None  # (n_seeds, n_rows)
 
     @property
     def fit_by_lag(self) -> np.ndarray:
@@ -194,7 +142,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Bins of equal size: mean forecast against mean outcome, with a 90 % interval of the latter."""
+    """Bins of equal size: mean forecast against mean outcome, with a 95 % interval of the latter."""
 
     forecast: np.ndarray
     outcome: np.ndarray
@@ -210,28 +158,28 @@ class Facts:
     """Everything a report says about one study."""
 
     study: Any
+    verdict: Any
     target: TargetInfo
     symbols: tuple[str, ...]
     time: np.ndarray  # int64 ns (n_rows,), when the outcome is known
     model: np.ndarray
     actual: np.ndarray
-    reference: str
+    reference: str  # the strongest forecast without information, by name
     reference_values: np.ndarray
     overall: Skill
     rivals: tuple[Skill, ...]  # other baselines and challengers against the same reference
     by_fold: tuple[Skill, ...]
     by_year: tuple[Skill, ...]
     by_symbol: tuple[Skill, ...]
-    by_seed: tuple[float, ...]
-    correlation: float
-    hits: float
     calibration: Calibration | None
     curves: tuple[Curve, ...]
-    verdict: Any
     n_seeds: int
-    trials: int
-    trials_where: str
-    failed: tuple[tuple[int, str], ...] = field(default=())
+    failed: tuple[tuple[int, str], ...]
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """What the verdict rests on."""
+        return self.verdict.details
 
     @property
     def unit(self) -> tuple[float, str, int]:
@@ -249,19 +197,15 @@ class Facts:
         return plain_name(self.reference)
 
     @property
-    def rows(self) -> int:
-        return int((np.isfinite(self.model) & np.isfinite(self.actual)).sum())
-
-    @property
     def counts(self) -> str:
         """The line that goes with every number: rows, folds, seeds, trials."""
         folds = len(self.study.folds)
         good = folds - len(self.failed)
         parts = [
-            f"{self.rows:,} forecasts",
+            f"{self.details['n_cells']:,} forecasts",
             f"{good} of {folds} folds" if self.failed else plural(folds, "fold"),
             f"mean of {plural(self.n_seeds, 'seed')}" if self.n_seeds > 1 else "1 seed",
-            plural(self.trials, "trial"),
+            plural(int(self.details["trials"]), "trial"),
         ]
         return " · ".join(parts)
 
@@ -275,62 +219,88 @@ def plural(n: int, noun: str) -> str:
 
 
 def facts_of(study) -> Facts:
-    """Compute the facts of one study."""
-    target = _target_info(study)
-    actual = np.asarray(study.actual, dtype=np.float64)
-    model = np.asarray(study.forecast.mean, dtype=np.float64)
-    time = _outcome_time(study, target)
-    naive: Mapping[str, np.ndarray] = study.baselines or {}
-    loss = (model - actual) ** 2
-    finite = np.isfinite(loss)
-
-    def judged(values):
-        return np.where(finite, (np.asarray(values) - actual) ** 2, np.nan)
-
-    losses = {name: judged(values) for name, values in naive.items()}
-    reference = min(losses, key=lambda n: _mean(losses[n]), default="")
-    against = losses.get(reference, np.full_like(loss, np.nan))
-    rivals = {**{n: v for n, v in losses.items() if n != reference}}
-    rivals |= {name: judged(values) for name, values in (study.challengers or {}).items()}
-    fold = np.asarray(study.fold)
-    years = time.astype("datetime64[ns]").astype("datetime64[Y]").astype(int) + 1970
-    judged_years = sorted(set(years[finite.any(axis=1)].tolist()))
-    failed = tuple((int(f.number), str(f.failure)) for f in study.folds if getattr(f, "failure", None))
-    seeds = getattr(study, "seeds", None)
-    seeds = np.asarray(seeds) if seeds is not None and np.ndim(seeds) == 3 else model[None]
-    good = dict(failed)
-    values = np.asarray(naive[reference]) if reference else np.full_like(actual, np.nan)
+    """Arrange the facts of one study."""
+    verdict = study.verdict()
+    found = verdict.details
+    reference = str(found["best_naive"])
+    failed = {int(f.number): str(f.failure) for f in study.folds if f.failure}
+    by_fold = {int(one["fold"]): one for one in found["skill_by_fold"]}
+    table = found["table"]
+    rivals = [n for n in table if n not in (found["name"], reference)]
     return Facts(
         study=study,
-        target=target,
+        verdict=verdict,
+        target=study.target.info,
         symbols=tuple(study.symbols),
-        time=time,
-        model=model,
-        actual=actual,
+        time=np.asarray(study.for_time),
+        model=np.asarray(study.forecast.mean),
+        actual=np.asarray(study.actual),
         reference=reference,
-        reference_values=values,
-        overall=skill("all folds", loss, against),
-        rivals=tuple(skill(plain_name(name), values, against) for name, values in rivals.items()),
+        reference_values=np.asarray(study.baselines[reference]),
+        overall=Skill("all", int(found["n_rows"]), *(_float(found[k]) for k in ("skill", "skill_low", "skill_high"))),
+        rivals=tuple(Skill(plain_name(n), int(found["n_rows"]), _float(table[n]["skill"])) for n in rivals),
         by_fold=tuple(
-            Skill(fold_label(f), 0, float("nan"), note=f"failed: {good[f.number]}")
-            if f.number in good
-            else skill(fold_label(f), loss[fold == f.number], against[fold == f.number])
+            Skill(fold_label(f), 0, float("nan"), note=f"failed: {failed[f.number]}")
+            if f.number in failed
+            else _skill(fold_label(f), by_fold.get(int(f.number)))
             for f in study.folds
         ),
-        by_year=tuple(skill(str(y), loss[years == y], against[years == y]) for y in judged_years),
-        by_symbol=tuple(skill(s, loss[:, [j]], against[:, [j]]) for j, s in enumerate(study.symbols)),
-        by_seed=tuple(
-            float(1 - _mean(np.where(finite, (one - actual) ** 2, np.nan)) / _mean(against)) for one in seeds
-        ),
-        correlation=_correlation(*_signal(study, target, model, actual)),
-        hits=_hit_rate(*_signal(study, target, model, actual)),
-        calibration=_calibration(study, target, model, actual),
+        by_year=tuple(_skill(str(one["year"]), one) for one in found["skill_by_year"]),
+        by_symbol=_by_symbol(study),
+        calibration=_calibration(study, found["calibration"]),
         curves=_curves(study),
-        verdict=study.verdict(),
-        n_seeds=len(seeds),
-        trials=int(study.trials),
-        trials_where=str(study.trials_where),
-        failed=failed,
+        n_seeds=len(study.seeds),
+        failed=tuple(failed.items()),
+    )
+
+
+def _float(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _skill(label: str, one: Mapping[str, Any] | None) -> Skill:
+    if one is None:
+        return Skill(label, 0, float("nan"), note="no outcome yet")
+    return Skill(label, int(one["n"]), _float(one["skill"]), _float(one["low"]), _float(one["high"]))
+
+
+MOST_SYMBOLS = 60  # judged one by one
+
+
+def _by_symbol(study) -> tuple[Skill, ...]:
+    """Each symbol judged alone, against its own strongest forecast without information."""
+    if not 2 <= len(study.symbols) <= MOST_SYMBOLS:
+        return ()
+    from ..errors import NotEnoughData
+    from ..evaluation import judge
+
+    found = []
+    for j, symbol in enumerate(study.symbols):
+        try:
+            details = judge(_column(study.evidence(), j)).details
+            values = (_float(details[k]) for k in ("skill", "skill_low", "skill_high"))
+            found.append(Skill(symbol, int(details["n_rows"]), *values))
+        except NotEnoughData:
+            found.append(Skill(symbol, 0, float("nan"), note="no forecast with an outcome"))
+    return tuple(found)
+
+
+def _column(evidence, j: int):
+    """The evidence about one symbol."""
+
+    def cut(values):
+        return None if values is None else np.asarray(values)[:, [j]]
+
+    return replace(
+        evidence,
+        symbols=(evidence.symbols[j],),
+        actual=cut(evidence.actual),
+        forecast=cut(evidence.forecast),
+        baselines={n: cut(v) for n, v in evidence.baselines.items()},
+        reference=cut(evidence.reference),
+        last_value=cut(evidence.last_value),
+        challengers={},
+        seeds=None,
     )
 
 
@@ -340,73 +310,15 @@ def fold_label(fold) -> str:
     return f"{first} – {last}" if first != last else str(first)
 
 
-def _target_info(study) -> TargetInfo:
-    for candidate in (getattr(study.forecast, "target", None), study.target, getattr(study.target, "info", None)):
-        if isinstance(candidate, TargetInfo):
-            return candidate
-    return TargetInfo(study.target.kind, study.target.horizon)
-
-
-def _outcome_time(study, target: TargetInfo) -> np.ndarray:
-    known = getattr(study.forecast, "for_time", None)
-    if known is not None:
-        return np.asarray(known, dtype=np.int64)
-    stamps = np.asarray(study.bars.time)
-    at = np.searchsorted(stamps, study.time) + target.horizon
-    return stamps[np.minimum(at, len(stamps) - 1)]
-
-
-def _mean(values: np.ndarray) -> float:
-    ok = np.isfinite(values)
-    return float(values[ok].mean()) if ok.any() else float("inf")
-
-
-def _base(study) -> np.ndarray:
-    """Forward-adjusted closes at the decision rows (n_rows, n_symbols)."""
-    at = np.searchsorted(np.asarray(study.bars.time), np.asarray(study.time))
-    return np.asarray(study.bars.adjusted("close"))[at]
-
-
-def _signal(study, target: TargetInfo, model, actual) -> tuple[np.ndarray, np.ndarray]:
-    """Forecast and outcome as something whose sign and order matter: changes for prices, levels otherwise."""
-    if target.kind == "close":
-        base = _base(study)
-        return model / base - 1, actual / base - 1
-    if target.kind == "direction":
-        return model - 0.5, actual - 0.5
-    return model, actual
-
-
-def _correlation(model, actual) -> float:
-    ok = np.isfinite(model) & np.isfinite(actual)
-    a, b = model[ok], actual[ok]
-    if len(a) < 3 or a.std() == 0 or b.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])
-
-
-def _hit_rate(model, actual) -> float:
-    ok = np.isfinite(model) & np.isfinite(actual) & (actual != 0)
-    return float((np.sign(model[ok]) == np.sign(actual[ok])).mean()) if ok.any() else float("nan")
-
-
-def _calibration(study, target: TargetInfo, model, actual, bins: int = 10) -> Calibration | None:
-    x, y = _signal(study, target, model, actual)
-    if target.kind == "direction":
-        x, y = x + 0.5, y + 0.5
-    ok = np.isfinite(x) & np.isfinite(y)
-    n = int(ok.sum())
-    if n < 40:
+def _calibration(study, found: Mapping[str, Any]) -> Calibration | None:
+    bins = [one for one in found["bins"] if one["error"] is not None]
+    if len(bins) < 2:
         return None
-    order = np.argsort(x[ok], kind="stable")
-    x, y = x[ok][order], y[ok][order]
-    parts = np.array_split(np.arange(n), min(bins, n // 20))
-    centre = np.array([x[p].mean() for p in parts])
-    outcome = np.array([y[p].mean() for p in parts])
-    error = 1.645 * np.array([y[p].std(ddof=1) / np.sqrt(len(p)) for p in parts])
-    variance = x.var()
-    slope = float(np.mean((x - x.mean()) * (y - y.mean())) / variance) if variance > 0 else float("nan")
-    return Calibration(centre, outcome, outcome - error, outcome + error, slope, n, _coverage(study, actual))
+    forecast, outcome, error = (np.array([one[k] for one in bins]) for k in ("forecast", "actual", "error"))
+    rows = sum(int(one["n"]) for one in bins)
+    half = 1.96 * error
+    coverage = _coverage(study, np.asarray(study.actual))
+    return Calibration(forecast, outcome, outcome - half, outcome + half, _float(found["slope"]), rows, coverage)
 
 
 def _coverage(study, actual) -> tuple[tuple[float, float], ...]:
@@ -425,13 +337,12 @@ def _coverage(study, actual) -> tuple[tuple[float, float], ...]:
 
 def _curves(study) -> tuple[Curve, ...]:
     curves = []
-    for fold, members in zip(study.folds, study.histories or (), strict=False):
-        for history in members or ():
+    for fold, members in zip(study.folds, study.histories, strict=False):
+        for history in members:
             if history is None:
                 continue
             train = np.asarray(history["train_loss"], dtype=np.float64)
-            raw = history["val_loss"]
-            validation = np.asarray(raw if raw is not None else [], dtype=np.float64)
+            validation = np.asarray(history["val_loss"], dtype=np.float64)
             if len(validation) != len(train):
                 validation = np.full(len(train), np.nan)
             best = int(np.nanargmin(validation)) if np.isfinite(validation).any() else None
@@ -445,16 +356,12 @@ def closes_of(facts: Facts, column: int = 0) -> Closes | None:
     if target.kind not in ("close", "return", "log_return") or target.entry != "close":
         return None
     today = float(np.asarray(study.bars.factor)[-1, column])
-    base = _base(study)[:, column]
+    base = np.asarray(study.reference)[:, column]
     model, actual = facts.model[:, column], facts.actual[:, column]
-    seeds = getattr(study, "seeds", None)
-    single = np.asarray(seeds)[:, :, column] if seeds is not None and np.ndim(seeds) == 3 else None
     if target.kind == "return":
         model, actual = base * (1 + model), base * (1 + actual)
-        single = None if single is None else base * (1 + single)
     elif target.kind == "log_return":
         model, actual = base * np.exp(model), base * np.exp(actual)
-        single = None if single is None else base * np.exp(single)
     return Closes(
         facts.symbols[column],
         facts.time,
@@ -462,7 +369,6 @@ def closes_of(facts: Facts, column: int = 0) -> Closes | None:
         model / today,
         base / today,
         caption=f"walk-forward, {target}",
-        seeds=None if single is None else single / today,
     )
 
 

@@ -75,7 +75,7 @@ def closes_figure(closes: Closes, key: str, mark: bool = True) -> str:
     )
 
     def draw(narrow: bool) -> str:
-        c = Canvas(NARROW if narrow else WIDE, 230 if narrow else 236, right=14 if narrow else 92)
+        c = Canvas(NARROW if narrow else WIDE, 230 if narrow else 222, right=14 if narrow else 92)
         x = Scale(t[0], t[-1], *c.x_span)
         y = Scale(*limits(actual, model), *c.y_span)
         c.y_axis(y, nice_ticks(y.low, y.high, 4), plain)
@@ -251,7 +251,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def skill_figure(skills: Sequence[Skill], title: str, digits: int = 1) -> str:
-    """One row an entry: a dot with its 90 % interval around zero, the value at the right."""
+    """One row an entry: a dot with its 95 % interval around zero, the value at the right."""
     values = [v for s in skills for v in (s.value, s.low, s.high) if math.isfinite(v)]
     if not values:
         return empty("No skill could be computed.")
@@ -272,7 +272,7 @@ def skill_figure(skills: Sequence[Skill], title: str, digits: int = 1) -> str:
             c.text(at, bottom + 18, percent(tick, 1 if abs(high - low) < 0.05 else 0), anchor="middle")
         for i, s in enumerate(skills):
             y = 8 + row * (i + 0.5)
-            c.text(left - 10, y + 4, s.label, "tick strong" if i == 0 and s.label.startswith("all") else "tick", "end")
+            c.text(left - 10, y + 4, s.label, "tick strong" if i == 0 and s.label == "all" else "tick", "end")
             if not math.isfinite(s.value):
                 c.text(c.x_span[0] + 6, y + 4, s.note[: 34 if narrow else 52], "tick")
                 c.text(c.width - 2, y + 4, "–", "tick", "end")

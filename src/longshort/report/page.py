@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 
+from ..evaluation.verdict import plain
 from .diagram import Network, network_figure
 from .facts import Closes, Facts, Next, Skill, plain_name, plural
 from .figures import (
@@ -28,6 +28,15 @@ from .figures import (
     turn_figure,
 )
 
+METRICS = {
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "ic": "correlation",
+    "r2": "R²",
+    "clark_west_p": "Clark-West p",
+    "diebold_mariano": "Diebold-Mariano",
+    "diebold_mariano_p": "its p",
+}
 MAX_PANELS = 8  # symbols drawn one by one; all of them are in the table
 
 
@@ -81,21 +90,34 @@ def _header(page: Page) -> str:
 
 
 def verdict_block(facts: Facts, tag: str = "h1") -> str:
-    """The verdict in one line, a filled or a hollow mark before it, the numbers below it."""
+    """The verdict: its first clause as the headline, a filled or hollow mark before it, the whole sentence below."""
     verdict = facts.verdict
     edge = verdict.exit_code == 0
     word = "Edge" if edge else "No evidence of an edge"
-    parts = [
-        f"skill {_interval(facts.overall, 1)} against {facts.reference_name}",
-        f"hit rate {percent(facts.hits)}" if facts.target.kind != "volatility" else "",
-        f"correlation {facts.correlation:.2f}".replace("-", "−"),
-        facts.counts,
-    ]
     return (
         f'<div class="verdict"><span class="mark{" edge" if edge else ""}" role="img" aria-label="{word}"></span>'
-        f"<{tag}>{escape(verdict.sentence)}</{tag}>"
-        f"<p>{escape(' · '.join(p for p in parts if p))}</p></div>"
+        f"<{tag}>{escape(headline(facts))}</{tag}>"
+        f"<p>{escape(verdict.sentence)}</p><p>{escape(numbers_line(facts))}</p></div>"
     )
+
+
+def headline(facts: Facts) -> str:
+    """The verdict in one line; the whole sentence stands below it."""
+    names = [plain(n) for n in facts.details["benchmarks"]]
+    free = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    start = "Edge: the" if facts.verdict.exit_code == 0 else "No evidence that the"
+    return f"{start} {facts.details['name']} knows more about the {facts.target} than {free}."
+
+
+def numbers_line(facts: Facts) -> str:
+    """The numbers of a study in a line: skill, hit rate, correlation, and what they rest on."""
+    d = facts.details
+    parts = [f"skill {_interval(facts.overall, 1)} against {facts.reference_name}"]
+    if d.get("hit_rate") is not None and facts.target.kind != "volatility":
+        parts.append(f"hit rate {percent(d['hit_rate'])}")
+    if d.get("ic") is not None:
+        parts.append(f"correlation {d['ic']:.2f}".replace("-", "−"))
+    return " · ".join([*parts, facts.counts])
 
 
 def _first(page: Page) -> str:
@@ -162,7 +184,7 @@ def _lag_block(closes: Closes) -> str:
 
 
 def _other(facts: Facts, key: str) -> str:
-    name = facts.target.kind.replace("_", " ").capitalize()
+    name = str(facts.target).capitalize()
     parts = [
         f"<section><h2>{escape(name)}</h2>",
         verdict_block(facts, "h3"),
@@ -184,7 +206,7 @@ def _skill(facts: Facts, page: Page) -> str:
     folds = (facts.overall, *facts.by_fold) if len(facts.by_fold) <= 40 else (facts.overall,)
     parts = [
         f'<section><h2>Skill</h2><p class="sub">{escape(facts.name)}. {escape(_reference(facts))}: 0 is as good as '
-        "knowing nothing. Bars are 90 % intervals (blocks of consecutive dates, resampled). "
+        "knowing nothing. Bars are 95 % intervals. "
         f"{escape(facts.counts)}.</p>",
         '<div class="pair">',
         _figure("By fold", "", skill_figure(folds, "Skill by fold")),
@@ -258,32 +280,47 @@ def _networks(networks: Sequence[tuple[str, Network]]) -> str:
 
 
 def _tests(facts: Facts) -> str:
-    frame = getattr(facts.verdict, "table", None)
-    if frame is None or len(frame) == 0:
-        return ""
-    frame = frame.reset_index() if getattr(frame.index, "name", None) or frame.index.dtype == object else frame
-    head = [str(c).replace("_", " ") for c in frame.columns]
-    rows = [[plain_name(v) if isinstance(v, str) else _cell(v) for v in row] for row in frame.itertuples(index=False)]
+    """Every test of the model against a forecast that knows nothing."""
+    rows = []
+    for name, found in facts.details["benchmarks"].items():
+        west, mariano = found["clark_west"], found["diebold_mariano"]
+        skill = Skill(name, int(west["n"]), *(_nan(found[k]) for k in ("skill", "skill_low", "skill_high")))
+        row = [plain_name(name), _interval(skill), _score("diebold_mariano", west["statistic"]), _p(west["p"])]
+        rows.append([*row, _score("diebold_mariano", mariano["statistic"]), _p(mariano["p"]), f"{west['n']:,}"])
+    head = ["against", "skill, 95 % interval", "Clark-West", "p, one-sided", "Diebold-Mariano", "p, two-sided", "dates"]
     return f'<figure class="gap"><figcaption><b>Tests</b></figcaption>{table(head, rows)}</figure>'
+
+
+def _nan(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _scores(every: Sequence[Facts]) -> str:
     parts = ["<section><h2>Scores</h2>"]
     for facts in every:
         scores = facts.study.scores()
-        metrics = list(dict.fromkeys(m for values in scores.values() for m in values))
-        rows = [[plain_name(str(name)), *(_cell(values.get(m)) for m in metrics)] for name, values in scores.items()]
-        seeds = [v for v in facts.by_seed if np.isfinite(v)]
+        metrics = list(dict.fromkeys(m for one in scores.values() for m, value in one.items() if value is not None))
+        rows = [[plain_name(str(name)), *(_score(m, one.get(m)) for m in metrics)] for name, one in scores.items()]
+        seeds = [v["skill"] for v in facts.details["seeds"] if v["skill"] is not None]
         spread = f" Skill of single seeds: {', '.join(percent(v, 2, True) for v in seeds)}." if len(seeds) > 1 else ""
-        note = f"{facts.counts}.{spread} Trials counted in {facts.trials_where}."
-        head = ["", *(m.replace("_", " ") for m in metrics)]
-        parts.append(_figure(facts.name, note, table(head, rows, mark=_ours(scores))))
+        note = f"{facts.counts}.{spread} Trials counted in {facts.details['trials_where']}."
+        head = ["", *(METRICS.get(m, m.replace("_", " ")) for m in metrics)]
+        parts.append(_figure(facts.name, note, table(head, rows, mark=0)))
     return "".join([*parts, "</section>"])
 
 
-def _ours(scores) -> int | None:
-    names = [str(n).lower() for n in scores]
-    return next((i for i, n in enumerate(names) if n in ("model", "lstm", "forecast", "forecaster")), None)
+def _score(metric: str, value: float | None) -> str:
+    if value is None or not np.isfinite(value):
+        return "–"
+    if metric in ("skill", "hit_rate", "r2"):
+        return percent(value, 1 if metric == "hit_rate" else 2)
+    if metric.endswith("_p"):
+        return _p(value)
+    return f"{value:.2f}".replace("-", "−") if metric == "diebold_mariano" else _number(value)
 
 
 def _folds(every: Sequence[Facts]) -> str:
@@ -295,7 +332,7 @@ def _folds(every: Sequence[Facts]) -> str:
             test = f"{_date(fold.test_start)} – {_date(fold.test_end)}"
             words = result.note if getattr(fold, "failure", None) else _interval(result)
             rows.append([str(fold.number), train, f"{fold.n_train:,}", test, f"{fold.n_test:,}", words])
-        head = ["fold", "training", "rows", "test", "rows", "skill, 90 % interval"]
+        head = ["fold", "training", "rows", "test", "rows", "skill, 95 % interval"]
         parts.append(
             f'<figure class="gap"><figcaption><b>{escape(facts.name)}</b></figcaption>{table(head, rows)}</figure>'
         )
@@ -369,18 +406,6 @@ def table(
         for i, row in enumerate(rows)
     )
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, int | np.integer):
-        return f"{value:,}"
-    if isinstance(value, float | np.floating):
-        return _number(float(value))
-    return str(value)
 
 
 def _number(value: float) -> str:

@@ -133,18 +133,21 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
     [3.5, 17.5, 40.0]
     """
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    groups: list[list[float]] = []  # [centre, members]
+    groups: list[tuple[float, int]] = []  # centre and number of labels
+
+    def inside(centre: float, members: int) -> tuple[float, int]:
+        half = gap * (members - 1) / 2
+        return min(max(centre, low + half), max(high - half, low + half)), members
+
     for i in order:
-        groups.append([wanted[i], 1.0])
+        groups.append(inside(wanted[i], 1))
         while len(groups) > 1 and groups[-1][0] - groups[-2][0] < gap * (groups[-1][1] + groups[-2][1]) / 2:
             (ca, na), (cb, nb) = groups[-2], groups[-1]
-            groups[-2:] = [[(ca * na + cb * nb) / (na + nb), na + nb]]
+            groups[-2:] = [inside((ca * na + cb * nb) / (na + nb), na + nb)]
     placed, k = [0.0] * len(wanted), 0
     for centre, members in groups:
-        half = gap * (members - 1) / 2
-        centre = min(max(centre, low + half), max(high - half, low + half))
-        for j in range(int(members)):
-            placed[order[k]] = centre - half + j * gap
+        for j in range(members):
+            placed[order[k]] = centre + gap * (j - (members - 1) / 2)
             k += 1
     return placed
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from .. import __version__
+from ..artifact import write_atomic
 from ..errors import InputError
 from .facts import Closes, Facts, Next, closes_of, facts_of, next_of
+from .outlook import Outlook
 from .page import MAX_PANELS, Page, render
 
 log = logging.getLogger(__name__)
@@ -18,47 +21,27 @@ MAX_ISSUES = 200
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """A fitted price model on the rows it was not trained on, and the sessions after the last bar.
-
-    Pass it as `tearsheet(study, price=outlook)` to open the page with it.
-    """
-
-    closes: tuple[Closes, ...]
-    next: tuple[Next, ...]
-    forecaster: Any = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Tearsheet:
-    """A finished report. `save` writes it; a notebook shows it."""
+    """A finished report. `save` writes it; a notebook shows it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> page = Tearsheet("<!doctype html><title>AAPL</title>", "AAPL")
+    >>> page.save(tempfile.mkdtemp() + "/aapl.html").name
+    'aapl.html'
+    """
 
     html: str = field(repr=False)
     title: str
 
     def save(self, path) -> Path:
         """Write the page to `path`, in one step: an interrupted save leaves the old file or none."""
-        import os
-        import tempfile
-
         path = Path(path)
         if path.suffix.lower() not in (".html", ".htm"):
-            raise InputError(
-                f"A report is saved as .html, the path was {str(path)!r}. Write {path.with_suffix('.html')}."
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.html)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            advice = f"Write {path.with_suffix('.html')}."
+            raise InputError(f"A report is saved as .html, the path was {str(path)!r}. {advice}")
+        write_atomic(path, self.html)
         log.info("report of %d kB saved to %s", len(self.html) // 1024, path)
         return path
 
@@ -80,13 +63,23 @@ def tearsheet(study, *others, price=None) -> Tearsheet:
     *others : Study
         Further studies on the same market, each with a section of its own (for example next-day volatility).
     price : Forecast or Outlook, optional
-        The coming sessions, as `lstm.predict(bars, steps=5)` gives them, or an `outlook` with the test rows of the same
-        model. Without it the page shows no coming sessions.
+        The coming sessions, as `lstm.predict(bars, steps=5)` gives them, or what `look_ahead` made, which has the test
+        rows of the same model too. Without it the page shows no coming sessions.
 
     Returns
     -------
     Tearsheet
         `.save("report.html")` writes one file that works offline; a notebook shows it in place.
+
+    Examples
+    --------
+    >>> import longshort as ls
+    >>> bars = ls.load_bars("AAPL", start="2012-01-01", end="2015-12-31", source="sample")
+    >>> lstm = ls.LSTM([ls.features.log_return()], lookback=10, hidden=(4,), epochs=2)
+    >>> study = ls.walk_forward(lstm, bars, ls.WalkForward(train="2Y", test="1Y"), seeds=1)
+    >>> page = tearsheet(study)
+    >>> page.title, page.html.count("<svg") > 10
+    ('AAPL: log return over the next bar – longshort', True)
     """
     facts = tuple(facts_of(s) for s in (study, *others))
     main = facts[0]
@@ -107,7 +100,7 @@ def tearsheet(study, *others, price=None) -> Tearsheet:
         source=source_line(bars),
         bar_size=_bar_size(bars.bar_size),
         digest=str(bars.digest),
-        version=_version(),
+        version=__version__,
         price_note=note,
     )
     return Tearsheet(render(page), f"{main.name} – longshort")
@@ -115,9 +108,7 @@ def tearsheet(study, *others, price=None) -> Tearsheet:
 
 def _price(main: Facts, price) -> tuple[list[Closes], list[Next], list[tuple[Any, Any]], str]:
     if isinstance(price, Outlook):
-        from ..forecast import TargetInfo
-
-        networks = [(price.forecaster, TargetInfo("close"))] if price.forecaster is not None else []
+        networks = [(price.forecaster, price.forecaster.target_.info)]
         return list(price.closes), list(price.next), networks, price.note
     every = [closes_of(main, j) for j in range(min(len(main.symbols), MAX_PANELS))]
     closes = [c for c in every if c is not None and np.isfinite(c.model).any()]
@@ -141,31 +132,38 @@ def _distinct(networks):
 
 
 def _issues(bars):
-    from ..data import check
-
+    try:
+        from ..data import check
+    except ImportError:  # until cleaning has landed
+        return None, 0
     found = list(check(bars))
-    return [_issue_row(i) for i in found[:MAX_ISSUES]], len(found)
+    return [issue_row(i) for i in found[:MAX_ISSUES]], len(found)
 
 
-def _issue_row(issue) -> tuple[str, ...]:
+def issue_row(issue) -> tuple[str, ...]:
     rows = getattr(issue, "rows", ())
     n = rows if isinstance(rows, int) else len(rows)
     return str(issue.symbol or "all"), str(issue.kind).replace("_", " "), f"{n:,}", str(issue.message)
 
 
 def source_line(bars) -> str:
-    """Where the bars come from, with the licence when we know it."""
-    return str(bars.source)
+    """Where the bars come from, with the licence where we know it.
+
+    >>> import longshort as ls
+    >>> source_line(ls.load_bars("AAPL", start="2020-01-01", end="2020-01-31", source="sample"))
+    'QuantConnect/Lean, Data/equity/usa/daily and Data/equity/usa/factor_files (licence Apache-2.0)'
+    """
+    kind, _, name = str(bars.source).partition(" ")
+    if kind == "sample":
+        import json
+        from importlib.resources import files
+
+        about = json.loads((files("longshort.data") / "samples" / f"{name}.json").read_text(encoding="utf-8"))
+        return f"{about['source']} (licence {about['licence']})"
+    if kind == "yahoo":
+        return "Yahoo Finance; its terms of use apply"
+    return str(bars.source) or "not stated"
 
 
 def _bar_size(size: str) -> str:
     return {"1D": "daily", "1h": "hourly", "1W": "weekly"}.get(size, size)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("longshort")
-    except PackageNotFoundError:
-        return "(source tree)"

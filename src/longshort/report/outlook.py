@@ -1,0 +1,105 @@
+"""A price model on rows it never saw, and the sessions after the last bar."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..models import fleet
+from .facts import Closes, Next, next_of
+
+if TYPE_CHECKING:
+    from ..bars import Bars
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Closes over the test rows beside the forecasts made for them, and the coming sessions.
+
+    `tearsheet(study, price=outlook)` opens its page with it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> time, closes = np.array([1, 2, 3]) * 86_400 * 10**9, np.array([10.0, 11.0, 12.0])
+    >>> seen = Closes("X", time, closes, closes - 1, closes - 1)
+    >>> ahead = Next("X", time[-1:] + 1, closes[-1:], closes[-1:] - 1, closes[-1:] + 1, 0.9, time, closes)
+    >>> Outlook((seen,), (ahead,), None, "").to_dict()["X"]["last_close"]
+    12.0
+    """
+
+    closes: tuple[Closes, ...]
+    next: tuple[Next, ...]
+    forecaster: Any
+    note: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the coming sessions as a JSON-able mapping of symbols."""
+        return {n.symbol: {"last_close": float(n.history[-1]), "sessions": n.rows()} for n in self.next}
+
+
+def look_ahead(
+    forecaster: Any,
+    bars: "Bars",
+    steps: int = 5,
+    test: float = 0.2,
+    threads: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Outlook:
+    """Fit a price forecaster twice: without the last rows, to see how it does on them, and with them, to look ahead.
+
+    Parameters
+    ----------
+    forecaster : LSTM
+        Unfitted, with a close or return target one bar ahead; it is left untouched.
+    bars : Bars
+        All history.
+    steps : int, default=5
+        Sessions after the last bar.
+    test : float, default=0.2
+        Share of the bars held back from the first fit.
+    threads : int, optional
+        The two fits run side by side; all cores by default.
+    progress : callable, optional
+        Called with the fraction done.
+
+    Examples
+    --------
+    >>> import longshort as ls
+    >>> bars = ls.load_bars("AAPL", start="2016-01-01", end="2018-12-31", source="sample")
+    >>> model = ls.models.presets.keras_tutorial(lookback=20, hidden=(8,), epochs=3)
+    >>> found = look_ahead(model, bars, steps=2)
+    >>> [row["date"] for row in found.next[0].rows()]
+    ['2019-01-02', '2019-01-03']
+    """
+    kind = forecaster.target_.info.kind
+    if kind not in ("close", "return", "log_return") or forecaster.target_.info.horizon != 1:
+        raise InputError(
+            f"look_ahead needs a close or return one bar ahead, the target was the {forecaster.target_.info}."
+        )
+    cut = round(len(bars) * (1 - test))
+    seen = bars.until(int(bars.time[cut - 1]))
+    fittings = [forecaster.fitting(seen), forecaster.fitting(bars)]
+    for failure in fleet.run(fittings, threads, progress):
+        if failure is not None:
+            raise failure
+    tested, final = (one.result for one in fittings)
+    said = tested.predict(bars, start=int(bars.time[cut]))
+    ahead = final.predict(bars, steps=steps)
+    note = f"trained once, on {bars.dates[0]} to {bars.dates[cut - 1]}"
+    closes = tuple(_closes(said, bars, j, kind, cut, note) for j in range(len(bars.symbols)))
+    return Outlook(closes, tuple(next_of(ahead, bars, j) for j in range(len(bars.symbols))), final, note)
+
+
+def _closes(said, bars: "Bars", column: int, kind: str, cut: int, note: str) -> Closes:
+    """The test rows whose outcome is known: the last forecast is for a session still to come."""
+    close = np.asarray(bars.adjusted("close"))[cut:, column] / float(np.asarray(bars.factor)[-1, column])
+    mean = said.mean[:, column]
+    if kind == "close":
+        model = mean / float(np.asarray(bars.factor)[-1, column])
+    else:
+        model = close * (1 + mean if kind == "return" else np.exp(mean))
+    time = np.asarray(bars.time)[cut + 1 :]
+    return Closes(bars.symbols[column], time, close[1:], model[:-1], close[:-1], caption=note)
