@@ -1,0 +1,354 @@
+"""The command line: every verb is a thin call of the function of the same name.
+
+Exit codes: 0 done; 2 something was wrong, said in one line; 130 interrupted. `walk-forward` and `referee` answer with
+3 when there is no evidence of an edge.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import LongshortError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .evaluation import Verdict
+
+app = typer.Typer(
+    name="longshort",
+    help="Long Short-Term Memory forecasting for going long and short: market data in, honest evidence out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Not investment advice.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, nothing else.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads; all cores by default.")]
+Source = Annotated[str, typer.Option(help="yahoo, sample, csv or parquet.")]
+Start = Annotated[str | None, typer.Option(help="First date, such as 2015-01-01.")]
+End = Annotated[str | None, typer.Option(help="Last date.")]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command and return its exit code; errors become one line on stderr."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(arguments, prog_name="longshort", standalone_mode=False)
+        return int(code or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        print("Interrupted. Nothing was left half-written.", file=sys.stderr)
+        return 130
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except LongshortError as error:
+        if debug:
+            raise
+        print(f"longshort: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        show = getattr(error, "show", None)  # a usage error of the parser
+        if show is None or debug:
+            raise
+        show()
+        return int(getattr(error, "exit_code", 2))
+
+
+# ------------------------------------------------------------------------------------------------------------ verbs
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the results go.")] = Path("runs/demo"),
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """AAPL from the embedded sample: next five sessions, two walk-forward studies, a report."""
+    from .report import demo
+
+    console = _console(as_json)
+    names = {"price": "Price model", "log return": "Walk-forward: log return", "volatility": "Walk-forward: volatility"}
+    with _stages(names, as_json) as progress:
+        found = demo(
+            folder,
+            threads=threads,
+            progress=progress,
+            on_outlook=lambda outlook, chart: _print_outlook(console, outlook, chart),
+            on_study=lambda study: _print_verdict(console, study.verdict()),
+        )
+    if as_json:
+        _print_json(found.to_dict())
+    console.print(f"Report: [bold]{found.report}[/]", soft_wrap=True)
+
+
+@app.command()
+def predict(
+    symbol: Annotated[str, typer.Argument(help="A ticker, such as AAPL.")],
+    days: Annotated[int, typer.Option(min=1, max=60, help="Sessions ahead.")] = 5,
+    source: Source = "yahoo",
+    start: Start = None,
+    end: End = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training rows, at most.")] = 25,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    png: Annotated[Path | None, typer.Option(help="Also draw a PNG.")] = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Forecast the next sessions of one symbol with the Keras tutorial's network."""
+    from .data import load_bars
+    from .models import presets
+    from .report import look_ahead
+    from .report.showcase import save_chart
+
+    console = _console(as_json)
+    bars = load_bars(symbol, start=start, end=end, source=source)
+    model = presets.keras_tutorial(epochs=epochs, patience=8, seed=seed)
+    with _stages({"price": f"Price model, {symbol}"}, as_json) as progress:
+        outlook = look_ahead(model, bars, days, threads=threads, progress=lambda done: progress("price", done))
+    chart = save_chart(outlook, png) if png else None
+    if as_json:
+        _print_json(outlook.to_dict() | {"chart": str(chart) if chart else None})
+    _print_outlook(console, outlook, chart)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.toml"),
+    symbol: Annotated[str, typer.Option(help="What to study.")] = "AAPL",
+    source: Source = "sample",
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a commented study.toml to start from."""
+    from .config import init
+
+    written = init(path, symbol, source, force)
+    _console().print(f"Wrote [bold]{written}[/]. Run it with: longshort walk-forward {written}")
+
+
+@app.command()
+def check(
+    what: Annotated[str, typer.Argument(help="A file (csv, parquet) or a symbol.")],
+    source: Source = "yahoo",
+    start: Start = None,
+    end: End = None,
+    as_json: Json = False,
+) -> None:
+    """List what is wrong with market data: gaps, splits, spikes, stale prices, impossible bars."""
+    from .data import check, load_bars
+
+    found = list(check(what if Path(what).suffix else load_bars(what, start=start, end=end, source=source)))
+    if as_json:
+        _print_json([issue.to_dict() for issue in found])
+    console = _console(as_json)
+    if not found:
+        console.print(f"{what}: no issue found.")
+        return
+    from rich.table import Table
+
+    table = Table("symbol", "kind", "rows", "what", box=None, header_style="dim")
+    for issue in found:
+        table.add_row(*_issue(issue))
+    console.print(table)
+    console.print(f"{len(found)} issue{'s' * (len(found) != 1)} in {what}.")
+
+
+@app.command("walk-forward")
+def walk_forward(
+    run: Annotated[Path, typer.Argument(help="A study.toml or a run folder.")] = Path("study.toml"),
+    root: Annotated[Path, typer.Option(help="Where run folders are kept.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Refit and forecast fold by fold, judge, write the report. Exit code 0: edge; 3: no evidence."""
+    from .config import REPORT, run_walk_forward, start_run
+
+    console = _console(as_json)
+    folder = start_run(run, root)
+    with _stages({"walk": f"Walk-forward: {folder.name}"}, as_json) as progress:
+        study = run_walk_forward(folder, progress=lambda done: progress("walk", done))
+    verdict = study.verdict()
+    if as_json:
+        _print_json({"run": str(folder.path), "report": str(folder.path / REPORT)} | verdict.to_dict())
+    _print_verdict(console, verdict)
+    console.print(f"Report: [bold]{folder.path / REPORT}[/]", soft_wrap=True)
+    raise typer.Exit(verdict.exit_code)
+
+
+@app.command()
+def train(
+    run: Annotated[Path, typer.Argument(help="A study.toml or a run folder.")] = Path("study.toml"),
+    root: Annotated[Path, typer.Option(help="Where run folders are kept.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Fit the model on all bars and keep it in the run folder."""
+    from .config import MODEL, run_train, start_run
+
+    console = _console(as_json)
+    folder = start_run(run, root)
+    with _stages({"train": f"Training: {folder.name}"}, as_json) as progress:
+        model = run_train(folder, progress=lambda done: progress("train", done))
+    if as_json:
+        _print_json({"model": str(folder.path / MODEL), "history": model.history_.to_dict()})
+    console.print(model.summary(), highlight=False)
+    console.print(f"Model: [bold]{folder.path / MODEL}[/]", soft_wrap=True)
+
+
+@app.command()
+def tearsheet(
+    run: Annotated[str, typer.Argument(help="A run folder, or its name below runs/.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write; report.html in the run folder by default.")] = None,
+    root: Annotated[Path, typer.Option(help="Where run folders are kept.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Write the report of a run's study again."""
+    from .config import REPORT, open_run
+    from .report import tearsheet
+
+    folder = open_run(run, root)
+    path = tearsheet(folder.study()).save(out or folder.path / REPORT)
+    if as_json:
+        _print_json({"report": str(path)})
+    _console(as_json).print(f"Report: [bold]{path}[/]", soft_wrap=True)
+
+
+@app.command()
+def referee(
+    file: Annotated[Path, typer.Argument(help="CSV in order of time: actual, forecast, and perhaps time and price.")],
+    horizon: Annotated[int, typer.Option(min=1, help="Rows from a forecast to its outcome.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Judge forecasts made elsewhere. Exit code 0: edge; 3: no evidence."""
+    from .config import referee_file
+
+    verdict = referee_file(file, horizon)
+    if as_json:
+        _print_json(verdict.to_dict())
+    _print_verdict(_console(as_json), verdict)
+    raise typer.Exit(verdict.exit_code)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine offers and what is missing, with the way to get it."""
+    from .report import doctor
+
+    found = doctor()
+    if as_json:
+        _print_json(found)
+    console = _console(as_json)
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in found.items():
+        if name in ("problems", "missing"):
+            continue
+        shown = ", ".join(f"{k} {v or 'missing'}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        table.add_row(name, shown)
+    for name, remedy in found["missing"].items():
+        table.add_row("not installed", f"{name} ({remedy})")
+    console.print(table, highlight=False)
+    for problem in found["problems"]:
+        console.print(f"[red]problem[/] {problem}", highlight=False)
+    if found["problems"]:
+        raise typer.Exit(2)
+    console.print("All is well.")
+
+
+def _version(value: bool) -> None:
+    if value:
+        from . import __version__
+
+        print(f"longshort {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    del version, debug  # read by their callback and by `main`
+
+
+# --------------------------------------------------------------------------------------------------------- printing
+
+
+def _console(quiet: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(quiet=quiet, highlight=False)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str))
+
+
+@contextmanager
+def _stages(names: dict[str, str], quiet: bool) -> "Iterator[Callable[[str, float], None]]":
+    """One progress bar a stage, shown when it begins; on stderr, so that stdout can be piped."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(28), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=False) as bars:
+        tasks: dict[str, Any] = {}
+
+        def advance(name: str, fraction: float) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(f"{names[name]:<26}", total=1.0)
+            bars.update(tasks[name], completed=fraction)
+
+        yield advance
+
+
+def _print_verdict(console: "Console", verdict: "Verdict") -> None:
+    mark = "[bold blue]●[/]" if verdict.exit_code == 0 else "[bold yellow]○[/]"
+    from rich.markup import escape
+
+    console.print(f"{mark} {escape(verdict.sentence)}")
+
+
+def _print_outlook(console: "Console", outlook: Any, chart: Path | None) -> None:
+    import numpy as np
+    from rich.table import Table
+    from rich.text import Text
+
+    from .report.figures import money
+    from .report.terminal import plot
+
+    for nxt in outlook.next:
+        past, steps = len(nxt.history), len(nxt.mean)
+        gap = np.full(past - 1, np.nan)
+        lines = [(np.concatenate([gap, nxt.history[-1:], v]), "blue dim") for v in (nxt.low, nxt.high)]
+        lines.append((np.concatenate([nxt.history, np.full(steps, np.nan)]), "bold"))
+        lines.append((np.concatenate([gap, nxt.history[-1:], nxt.mean]), "bold blue"))
+        console.print(f"[bold]{nxt.symbol}[/], last {past} closes and the next {steps} sessions")
+        for line in plot(lines, width=min(72, console.width - 14), height=12, label=money):
+            console.print(Text.assemble(*line))
+        table = Table("session", "close", f"{100 * nxt.level:.0f} % interval", box=None, header_style="dim")
+        for row in nxt.rows():
+            table.add_row(
+                row["date"], f"[bold blue]{money(row['mean'])}[/]", f"{money(row['low'])} – {money(row['high'])}"
+            )
+        console.print(table)
+    if chart:
+        console.print(f"Chart: [bold]{chart}[/]", soft_wrap=True)
+
+
+def _issue(issue: Any) -> tuple[str, str, str, str]:
+    from .report.sheet import issue_row
+
+    return issue_row(issue)

@@ -1,0 +1,201 @@
+"""The command line: verbs, exit codes, output for machines, interruption."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from longshort import cli
+from longshort.errors import DataError
+
+SMALL = """\
+[data]
+symbols = ["AAPL"]
+source = "sample"
+start = "2012-01-01"
+end = "2015-12-31"
+
+[model]
+features = ["log_return"]
+lookback = 5
+hidden = [4]
+epochs = 2
+
+[walk_forward]
+train = "2Y"
+test = "1Y"
+seeds = 1
+"""
+
+
+def run(*arguments: object) -> int:
+    return cli.main([str(a) for a in arguments])
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "study.toml"
+    path.write_text(SMALL)
+    return path
+
+
+def test_help_lists_every_verb(capsys):
+    assert run("--help") == 0
+    shown = capsys.readouterr().out
+    for verb in ("demo", "predict", "init", "check", "walk-forward", "train", "tearsheet", "referee", "doctor"):
+        assert verb in shown
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom longshort.cli import main\nmain(['--help'])\n"
+        "heavy = {'numpy', 'pandas', 'matplotlib', 'scipy', 'torch'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def test_version(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("longshort 0.")
+
+
+def test_an_unknown_verb_is_answered_with_the_nearest(capsys):
+    assert run("predcit") == 2
+    assert "predict" in capsys.readouterr().err
+
+
+def test_init_writes_a_file_once(tmp_path, capsys):
+    path = tmp_path / "study.toml"
+    assert run("init", path, "--symbol", "IBM") == 0
+    assert 'symbols = ["IBM"]' in path.read_text()
+    assert run("init", path) == 2
+    assert "--force" in capsys.readouterr().err
+
+
+def test_an_error_is_one_line_without_a_traceback(tmp_path, capsys):
+    assert run("walk-forward", tmp_path / "none.toml") == 2
+    err = capsys.readouterr().err
+    assert err.startswith("longshort: ")
+    assert err.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    with pytest.raises(Exception, match="longshort init"):
+        run("--debug", "walk-forward", tmp_path / "none.toml")
+
+
+def test_a_walk_forward_leaves_a_run_folder_and_says_what_it_found(study, capsys):
+    code = run("walk-forward", study, "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert code == found["exit_code"]
+    assert code in (0, 3)
+    folder = Path(found["run"])
+    assert {p.name for p in folder.iterdir()} >= {"study.toml", "study", "report.html", "ledger.jsonl"}
+    (folder / "report.html").unlink()
+    assert run("tearsheet", folder.name) == 0
+    assert "<svg" in (folder / "report.html").read_text()
+    assert run("walk-forward", folder.name) == code
+    assert "trial" in (folder / "report.html").read_text()
+
+
+def test_training_keeps_the_model(study, capsys):
+    import longshort as ls
+
+    assert run("train", study, "--json") == 0
+    kept = json.loads(capsys.readouterr().out)
+    assert ls.LSTM.load(kept["model"]).lookback == 5
+
+
+def test_an_interrupted_walk_forward_leaves_no_half_written_file(study):
+    study.write_text(SMALL.replace("epochs = 2", "epochs = 2000").replace("hidden = [4]", "hidden = [64]"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "longshort", "walk-forward", str(study)],
+        cwd=study.parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.PIPE,
+    )
+    ledger = study.parent / "runs" / "aapl" / "study.toml"
+    deadline = time.monotonic() + 60
+    while not ledger.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Interrupted" in err
+    assert b"Traceback" not in err
+    left = {p.name for p in (study.parent / "runs" / "aapl").iterdir()}
+    assert left <= {"study.toml", "ledger.jsonl", "ledger.head", "ledger.lock"}
+
+
+def csv(path: Path, header: str, columns: list[np.ndarray]) -> Path:
+    np.savetxt(path, np.column_stack(columns), delimiter=",", header=header, comments="")
+    return path
+
+
+@pytest.mark.parametrize(("share", "code"), [(0.3, 0), (0.0, 3)])
+def test_the_referee_answers_with_its_exit_code(tmp_path, capsys, share, code):
+    rng = np.random.default_rng(5)
+    forecast, noise = rng.normal(size=600), rng.normal(size=600)
+    path = csv(tmp_path / "p.csv", "actual,forecast", [share * forecast + noise, 0.3 * forecast])
+    assert run("referee", path, "--json") == code
+    assert json.loads(capsys.readouterr().out)["exit_code"] == code
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a,b\n1,2\n", "columns actual and forecast"),
+        ("actual,forecast\n1,x\n", "must hold numbers"),
+        ("time,actual,forecast\n2020-01-02,1,1\n2020-01-01,1,1\n", "in order"),
+        ("", "cannot be read"),
+        ("actual,forecast\n1,1\n", "at least"),
+    ],
+)
+def test_the_referee_refuses_files_it_cannot_judge(tmp_path, capsys, text, says):
+    path = tmp_path / "p.csv"
+    path.write_text(text)
+    assert run("referee", path) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_doctor_answers_for_machines(capsys):
+    assert run("doctor", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["problems"] == []
+    assert found["cores"] >= 1
+
+
+def test_check_lists_the_gap_of_the_sample(capsys):
+    arguments = ("check", "QQQ", "--source", "sample", "--start", "2004-01-01", "--end", "2011-12-31")
+    assert run(*arguments, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert any("1,588" in json.dumps(issue) or "1588" in json.dumps(issue) for issue in found)
+    assert run(*arguments) == 0
+    assert "QQQ" in capsys.readouterr().out
+
+
+def test_predict_prints_the_coming_sessions(tmp_path, capsys):
+    arguments = ("predict", "AAPL", "--source", "sample", "--start", "2018-01-01", "--days", "2", "--epochs", "1")
+    assert run(*arguments, "--png", tmp_path / "chart.png", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["date"] for row in found["AAPL"]["sessions"]] == ["2021-04-01", "2021-04-05"]
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    assert run(*arguments) == 0
+    assert "2021-04-05" in capsys.readouterr().out
+
+
+def test_errors_of_the_library_become_exit_code_two(monkeypatch, capsys):
+    def fail(*_, **__):
+        raise DataError("there are no bars")
+
+    monkeypatch.setattr("longshort.config.init", fail)
+    assert run("init") == 2
+    assert capsys.readouterr().err == "longshort: there are no bars\n"

@@ -1,0 +1,127 @@
+"""study.toml: what it may say, what it must not, and the folders it leads to."""
+
+import pytest
+
+from longshort import config
+from longshort.errors import ArtifactError, InputError, LongshortError, UnknownName
+
+
+def test_the_template_is_valid_and_builds_what_it_says():
+    found = config.parse(config.template("MSFT", "sample"))
+    assert found.data["symbols"] == ["MSFT"]
+    model = found.forecaster()
+    assert model.lookback == 60
+    assert model.hidden == (50, 50)
+    assert str(model.target_.info) == "log return over the next bar"
+    assert found.cv() is not None
+
+
+def test_every_commented_line_of_the_template_is_valid_too():
+    text = "\n".join(
+        line.removeprefix("# ") if line.startswith("# ") and " = " in line else line
+        for line in config.template().splitlines()
+    )
+    found = config.parse(text)
+    assert found.model["head"] == [32]
+    assert found.walk_forward["embargo"] == "5D"
+    found.forecaster()
+    found.cv()
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ('[data]\nsymbols = ["A"]\n[model]\nlokback = 3', "lookback"),
+        ('[data]\nsymbol = ["A"]', "symbols"),
+        ('[data]\nsymbols = ["A"]\n[walk_forwards]\ntrain = "5Y"', "walk_forward"),
+        ('[data]\nsymbols = ["A"]\n[walk_forward]\nembargoe = "5D"', "embargo"),
+        ('[data]\nsymbols = ["A"]\n[model]\nkind = "keras_tutorail"', "keras_tutorial"),
+    ],
+)
+def test_unknown_keys_are_answered_with_the_nearest(text, nearest):
+    with pytest.raises(UnknownName, match=f"Did you mean '{nearest}'"):
+        config.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["not toml at all", "[data]", "[data]\nsymbols = []", "[data]\nsymbols = [1]", 'data = "AAPL"', ""],
+)
+def test_broken_files_are_refused_with_one_sentence(text):
+    with pytest.raises(InputError):
+        config.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("features", "names"),
+    [
+        (["log_return", "rsi(14)"], 2),
+        ([{"name": "rsi", "n": 5}], 1),
+        ("technical", None),
+        (["macd"], 3),
+    ],
+)
+def test_features_by_short_name(features, names):
+    model = config.Config("x", {}, {"features": features}).forecaster()
+    assert names is None or len(model.program_.names) == names
+
+
+@pytest.mark.parametrize(
+    "feature",
+    ["rsy(14)", "__import__('os').system('true')", "rsi(open('x'))", "os.system('x')", "rsi(14)(3)", 7, "rsi(", ""],
+)
+def test_features_hold_no_code(feature):
+    with pytest.raises(LongshortError):
+        config.Config("x", {}, {"features": [feature]}).forecaster()
+
+
+def test_wrong_arguments_of_a_feature_are_explained():
+    with pytest.raises(InputError, match="rsi"):
+        config.Config("x", {}, {"features": ["rsi(1, 2, 3, 4, 5)"]}).forecaster()
+
+
+def test_presets_by_name():
+    model = config.parse('[data]\nsymbols = ["A"]\n[model]\nkind = "lstm_64_64_32_1"\nepochs = 3').forecaster()
+    assert (tuple(model.hidden), tuple(model.head), model.epochs) == ((64, 64), (32,), 3)
+
+
+def test_init_refuses_to_replace_a_file(tmp_path):
+    path = config.init(tmp_path / "study.toml")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="--force"):
+        config.init(path, "MSFT")
+    assert path.read_bytes() == before
+    config.init(path, "MSFT", force=True)
+    assert config.load_config(path).data["symbols"] == ["MSFT"]
+
+
+@pytest.mark.parametrize("symbol", ['"]', "", "A" * 70, "A B", "a\nb"])
+def test_a_symbol_cannot_break_out_of_the_template(symbol):
+    with pytest.raises(InputError):
+        config.template(symbol)
+
+
+def test_a_study_file_becomes_a_run_folder(tmp_path):
+    path = config.init(tmp_path / "study.toml")
+    run = config.start_run(path, tmp_path / "runs")
+    assert run.path == tmp_path / "runs" / "aapl"
+    assert run.config().text == path.read_text()
+    assert config.open_run("aapl", tmp_path / "runs").path == run.path
+    assert config.start_run(run.path, tmp_path / "runs").path == run.path
+
+
+def test_an_unknown_run_is_answered_with_the_nearest(tmp_path):
+    config.start_run(config.init(tmp_path / "study.toml"), tmp_path / "runs")
+    with pytest.raises(UnknownName, match="Did you mean 'aapl'"):
+        config.open_run("appl", tmp_path / "runs")
+
+
+def test_a_run_without_results_says_how_to_get_them(tmp_path):
+    run = config.start_run(config.init(tmp_path / "study.toml"), tmp_path / "runs")
+    with pytest.raises(ArtifactError, match="longshort walk-forward"):
+        run.study()
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path):
+    with pytest.raises(InputError, match="longshort init"):
+        config.load_config(tmp_path / "none.toml")
