@@ -4,7 +4,7 @@
 
 - Clark and West's test against every information-free forecast, one-sided at 5 %, errors robust to autocorrelation
   and to overlapping outcomes; the forecasts are those of `target.naive()`, for prices also the last close plus its
-  mean change;
+  mean change, for directions also the share of rises;
 - an information coefficient above 0.
 
 The units that are judged: returns, directions and volatilities as they are; **prices as the change they imply**, a
@@ -507,6 +507,7 @@ _PLAIN = {
     "mean": "the mean",
     "expanding_mean": "the mean so far",
     "majority": "the majority so far",
+    "share": "the share of rises so far",
     "ridge": "a ridge on the same features",
     "ar": "an autoregression",
 }

@@ -302,6 +302,8 @@ def known_outcomes(target: Any, bars: "Bars", n: int) -> np.ndarray:
 
     Look-ahead: an outcome counts only from the bar at which its label has ended.
     """
+    if len(bars) <= target.info.horizon:
+        return np.full((len(bars), len(bars.symbols), n), np.nan)
     values, ends = _change(target, bars), np.asarray(target.label_end(bars))
     rows = np.arange(len(bars))
     newest = np.searchsorted(ends, bars.time, side="right") - 1  # ends never decrease; unknown ones stand at the end

@@ -1,0 +1,227 @@
+"""Walk-forward studies of cheap forecasters: what a model is shown, what is kept, what never changes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from longshort import ledger
+from longshort.data import synthetic
+from longshort.errors import InputError, NotEnoughData, TrainingError
+from longshort.evaluation import Study, WalkForward, walk_forward
+from longshort.features import field, forward_close, forward_log_return, forward_volatility, log_return
+from longshort.forecast import Forecast
+from longshort.models import AutoRegression, Drift, HistoricalMean, Persistence, Ridge
+
+BARS = synthetic.random_walk(1300, 1, seed=3)
+SIGNAL = synthetic.planted_signal(1500, 2, seed=1)
+CV = WalkForward("2Y", "6M")
+
+
+@pytest.fixture(autouse=True)
+def own_ledger(tmp_path):
+    with ledger.project(tmp_path / "project") as book:
+        yield book
+
+
+class Noise:
+    """Forecasts random numbers that depend on seed and row alone, and remembers what it was shown."""
+
+    def __init__(self, target, seed=0, fails_after=None, shown=None):
+        self.target, self.seed, self.fails_after = target, seed, fails_after
+        self.shown = [] if shown is None else shown
+
+    def with_seed(self, seed):
+        return Noise(self.target, seed, self.fails_after, self.shown)
+
+    def fit(self, bars, start=None):
+        self.shown.append((bars, start))
+        if self.fails_after is not None and bars.time[-1] > self.fails_after:
+            raise TrainingError("the loss left the finite numbers")
+        return self
+
+    def predict(self, bars, start=None):
+        first = int(np.searchsorted(bars.time, start))
+        noise = np.random.default_rng(self.seed).normal(size=(20_000, len(bars.symbols)))[: len(bars)]
+        values = 0.001 * noise
+        if self.target.info.kind == "close":
+            values = np.asarray(bars.adjusted("close")) * (1 + values)
+        return Forecast(bars.time[first:], bars.symbols, values[first:], target=self.target.info)
+
+    def to_dict(self):
+        return {"kind": "Noise", "seed": self.seed}
+
+
+def test_each_model_is_shown_nothing_at_or_after_its_first_decision():
+    target = forward_log_return(5)
+    model = Noise(target)
+    study = walk_forward(model, BARS, CV, baselines=[], seeds=2)
+    assert len(model.shown) == 2 * len(study.folds)
+    cuts = {}
+    for bars, start in model.shown:
+        cuts[start] = bars
+    for fold in study.folds:
+        bars = cuts[fold.train_start]
+        assert bars.time[-1] == fold.train_end < fold.test_start
+        known = np.isfinite(target.compute(bars)).any(axis=1)
+        assert np.asarray(target.label_end(bars))[known].max() < fold.test_start
+        assert bars == BARS.until(fold.train_end)
+
+
+def test_the_forecast_of_record_is_the_mean_over_seeds_and_depends_on_no_thread():
+    model = Noise(forward_log_return(1), seed=7)
+    one, two = (walk_forward(model, BARS, CV, baselines=[], seeds=3, threads=t) for t in (1, 2))
+    assert one.seeds.shape == (3, len(one), 1)
+    np.testing.assert_array_equal(one.forecast.mean, one.seeds.mean(axis=0))
+    np.testing.assert_array_equal(one.seeds, two.seeds)
+    single = Noise(forward_log_return(1), seed=8).predict(BARS, BARS.time[0]).mean
+    np.testing.assert_array_equal(one.seeds[1], single[np.searchsorted(BARS.time, one.time)])
+
+
+@pytest.mark.parametrize("cut", [600, 777, 900, 1123, 1299])
+@pytest.mark.parametrize("make", [forward_close, forward_log_return])
+def test_more_bars_never_change_a_forecast_already_made(cut, make):
+    target = make(2)
+    short = walk_forward(
+        Ridge([log_return(), log_return(5)], target), BARS.until(int(BARS.time[cut])), CV, baselines=[]
+    )
+    long = walk_forward(Ridge([log_return(), log_return(5)], target), BARS, CV, baselines=[])
+    before, after = short.records(), long.records()
+    assert len(before) < len(after)
+    assert before == after[: len(before)]  # values bit for bit, and the digest chain over them
+
+
+def test_records_say_when_each_forecast_was_made_and_for_when():
+    study = walk_forward(Noise(forward_log_return(3)), BARS, CV, baselines=[])
+    records = study.records()
+    rows = np.searchsorted(BARS.time, [r["made_at"] for r in records])
+    np.testing.assert_array_equal([r["for_time"] for r in records], BARS.time[rows + 3])
+    assert [r["value"] for r in records] == study.forecast.mean[:, 0].tolist()
+    assert len({r["digest"] for r in records}) == len(records)
+    json.dumps(records, allow_nan=False)
+
+
+def test_outcomes_and_naive_forecasts_stand_beside_each_forecast():
+    study = walk_forward(Noise(forward_close(1)), BARS, CV, baselines=[])
+    close = BARS.adjusted("close")
+    rows = np.searchsorted(BARS.time, study.time)
+    np.testing.assert_array_equal(study.actual, close[rows + 1])
+    np.testing.assert_array_equal(study.reference, close[rows])
+    assert set(study.baselines) >= {"drift"}
+    assert any(np.array_equal(b, close[rows]) for b in study.baselines.values())
+    assert (np.diff(study.fold) >= 0).all()
+    assert set(study.fold.tolist()) == {f.number for f in study.folds}
+
+
+def test_drift_reads_the_past_only():
+    study = walk_forward(Noise(forward_close(1)), BARS, CV, baselines=[])
+    part = walk_forward(Noise(forward_close(1)), BARS.until(int(BARS.time[1000])), CV, baselines=[])
+    np.testing.assert_array_equal(study.baselines["drift"][: len(part)], part.baselines["drift"])
+
+
+def test_a_failed_fold_is_kept_with_its_reason_and_the_rest_is_judged():
+    late = int(BARS.time[1150])
+    study = walk_forward(Noise(forward_log_return(1), fails_after=late), BARS, CV, baselines=[])
+    failed = [f for f in study.folds if f.failure]
+    assert 0 < len(failed) < len(study.folds)
+    assert failed[0].failure == "TrainingError: the loss left the finite numbers"
+    assert np.isnan(study.forecast.mean[study.fold == failed[0].number]).all()
+    assert "1 fold failed and is not judged" in study.verdict().sentence
+    assert study.records()[-1]["value"] is None
+    assert "(1 failed)" in repr(study)
+
+
+def test_when_every_fold_fails_the_first_error_is_raised():
+    with pytest.raises(TrainingError, match="finite numbers"):
+        walk_forward(Noise(forward_log_return(1), fails_after=0), BARS, CV, baselines=[])
+
+
+def test_one_configuration_is_one_trial_however_often_it_runs(own_ledger):
+    model = Noise(forward_log_return(1))
+    assert walk_forward(model, BARS, CV, baselines=[]).trials == 1
+    assert walk_forward(model, BARS, CV, baselines=[]).trials == 1
+    assert walk_forward(model, BARS, CV, baselines=[], seeds=5).trials == 2
+    assert walk_forward(model, BARS, WalkForward("2Y", "1Y"), baselines=[]).trials == 3
+    assert walk_forward(model, BARS.until(int(BARS.time[1200])), CV, baselines=[]).trials == 4
+    study = walk_forward(Noise(forward_log_return(1), seed=9), BARS, CV, baselines=[])
+    assert (study.trials, own_ledger.verify()) == (5, 5)
+    assert "5 configurations were tried (run folder" in study.verdict().sentence
+    assert own_ledger.records("trial")[0].facts["bars"] == BARS.digest
+
+
+def test_a_planted_signal_is_an_edge_and_noise_is_not():
+    target = forward_log_return(1)
+    informed = walk_forward(Ridge([field("volume"), log_return()], target), SIGNAL, CV, baselines=[])
+    assert informed.verdict().exit_code == 0
+    assert informed.verdict().details["ic"] > 0.5
+    walk = synthetic.random_walk(1500, 2, seed=5)
+    assert walk_forward(Ridge([log_return()], target), walk, CV, baselines=[]).verdict().exit_code == 3
+
+
+def test_volatility_that_clusters_is_found_by_an_autoregression():
+    bars = synthetic.garch(2500, 1, seed=2)
+    study = walk_forward(AutoRegression(forward_volatility(5)), bars, CV, baselines=[])
+    assert study.verdict().exit_code == 0
+
+
+def test_challengers_stand_in_the_table_and_fit_every_fold():
+    target = forward_close(1)
+    rivals = {"drift of the fold": Drift(target), "same": Persistence(target), "ar": AutoRegression(target)}
+    study = walk_forward(Noise(target), BARS, CV, baselines=rivals)
+    assert list(study.challengers) == list(rivals)
+    assert set(rivals) <= set(study.scores())
+    assert all(np.isfinite(c).all() for c in study.challengers.values())
+    default = walk_forward(Ridge([log_return()], target), BARS, CV)
+    assert list(default.challengers) == ["ar"]
+    with pytest.raises(InputError, match="must predict what the model predicts"):
+        walk_forward(Noise(target), BARS, CV, baselines=[HistoricalMean(forward_log_return(1))])
+
+
+def test_a_challenger_that_fails_leaves_the_study_alone():
+    target = forward_log_return(1)
+    study = walk_forward(Noise(target), BARS, CV, baselines={"broken": Noise(target, fails_after=0)})
+    assert np.isnan(study.challengers["broken"]).all()
+    assert study.verdict().details["challengers"]["broken"]["says"] == "unknown"
+
+
+def test_a_study_prints_its_numbers_and_its_sentence():
+    study = walk_forward(Noise(forward_close(1)), BARS, CV)
+    text = repr(study)
+    assert text.startswith("Study of Noise on ")
+    assert "WalkForward(train='2Y', test='6M'), 3 seeds, trial 1 of run folder" in text
+    assert "No evidence: " in text
+    assert "<table" in study._repr_html_()
+    json.dumps(study.scores(), allow_nan=False)
+
+
+def test_progress_goes_to_one():
+    seen = []
+    walk_forward(Noise(forward_log_return(1)), BARS, CV, baselines=[], progress=seen.append)
+    assert seen[-1] == 1.0
+    assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize("target", [forward_close(1), forward_volatility(5)], ids=str)
+def test_a_saved_study_is_the_same_study(tmp_path, target):
+    study = walk_forward(AutoRegression(target), SIGNAL, CV, baselines=[Persistence(target)])
+    study.save(tmp_path / "study")
+    again = Study.load(tmp_path / "study")
+    assert again.records() == study.records()
+    assert again.verdict().to_dict() == study.verdict().to_dict()
+    assert again.folds == study.folds
+    assert again.bars == study.bars
+    assert again.name == study.name
+    assert repr(again) == repr(study)
+    np.testing.assert_array_equal(again.seeds, study.seeds)
+
+
+def test_bad_arguments_are_told_what_was_expected():
+    model = Noise(forward_log_return(1))
+    with pytest.raises(InputError, match=r"cv must be a WalkForward such as .* was '5Y'"):
+        walk_forward(model, BARS, "5Y")
+    with pytest.raises(InputError, match="seeds must be a whole number of at least 1, was 0"):
+        walk_forward(model, BARS, CV, seeds=0)
+    with pytest.raises(NotEnoughData, match="needs 20 years of decision rows"):
+        walk_forward(model, BARS, WalkForward("20Y", "1Y"))
+    with pytest.raises(InputError, match="has no target"):
+        walk_forward(Noise(None), BARS, CV)

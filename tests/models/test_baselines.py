@@ -1,0 +1,173 @@
+"""Baselines: known answers, the past only, the same bits however many rows are asked for."""
+
+import numpy as np
+import pytest
+
+from longshort.data import synthetic
+from longshort.errors import InputError, NotEnoughData, NotFitted
+from longshort.features import (
+    field,
+    forward_close,
+    forward_direction,
+    forward_log_return,
+    forward_return,
+    forward_volatility,
+    log_return,
+)
+from longshort.forecast import Forecaster
+from longshort.models import AutoRegression, Drift, HistoricalMean, Persistence, Ridge
+from longshort.models.baselines import known_outcomes
+
+BARS = synthetic.garch(700, 3, seed=4)
+FEATURES = [log_return(), log_return(5), log_return().rolling_std(10)]
+TARGETS = [forward_close(1), forward_return(2), forward_log_return(5), forward_volatility(5), forward_direction(1)]
+
+
+def models():
+    for target in TARGETS:
+        yield Persistence(target)
+        yield AutoRegression(target)
+        yield Ridge(FEATURES, target, lookback=3)
+        if target.info.kind == "close":
+            yield Drift(target)
+        else:
+            yield HistoricalMean(target)
+        if "return" in target.info.kind:
+            yield Drift(target)
+
+
+ALL = list(models())
+IDS = [f"{type(m).__name__}-{m.target.info.kind}-{m.target.info.horizon}" for m in ALL]
+
+
+@pytest.mark.parametrize("model", ALL, ids=IDS)
+def test_row_t_equals_the_last_row_of_until_t(model):
+    model.fit(BARS.until(int(BARS.time[400])))
+    whole = model.predict(BARS).mean
+    assert whole.shape == BARS.shape
+    assert np.isfinite(whole[60:]).all()
+    for t in (60, 399, 400, 401, 698, 699):
+        part = model.predict(BARS.until(int(BARS.time[t])))
+        np.testing.assert_array_equal(part.mean[-1], whole[t])
+        start = int(BARS.time[max(0, t - 3)])
+        np.testing.assert_array_equal(model.predict(BARS.until(int(BARS.time[t])), start=start).mean, part.mean[-4:])
+
+
+@pytest.mark.parametrize("model", ALL, ids=IDS)
+def test_a_forecaster_keeps_the_protocol(model):
+    assert isinstance(model, Forecaster)
+    assert model.fit(BARS) is model
+    forecast = model.predict(BARS, start=int(BARS.time[650]))
+    assert len(forecast) == 50
+    assert forecast.target == model.target.info
+    assert forecast.symbols == BARS.symbols
+    import json
+
+    json.dumps(model.to_dict(), allow_nan=False)
+
+
+def test_persistence_repeats_the_last_close_and_predicts_no_return():
+    np.testing.assert_array_equal(Persistence(forward_close(1)).predict(BARS).mean, BARS.adjusted("close"))
+    assert (Persistence(forward_log_return(1)).predict(BARS).mean == 0).all()
+
+
+def test_means_are_taken_over_the_training_rows():
+    target = forward_log_return(1)
+    start = int(BARS.time[100])
+    model = HistoricalMean(target).fit(BARS.until(int(BARS.time[400])), start=start)
+    moves = np.diff(np.log(BARS["close"]), axis=0)[100:400]
+    np.testing.assert_allclose(model.predict(BARS).mean[-1], moves.mean(axis=0), rtol=1e-12)
+    drift = Drift(forward_close(1)).fit(BARS.until(int(BARS.time[400])), start=start)
+    np.testing.assert_allclose(drift.predict(BARS).mean[-1], BARS["close"][-1] * np.exp(moves).mean(axis=0), rtol=1e-12)
+
+
+def test_known_outcomes_are_those_whose_labels_have_ended():
+    target = forward_log_return(3)
+    values, known = target.compute(BARS), known_outcomes(target, BARS, 4)
+    for t in (0, 2, 3, 10, 699):
+        for k in range(4):
+            at = t - 3 - k
+            expected = values[at] if at >= 0 else np.full(3, np.nan)
+            np.testing.assert_array_equal(known[t, :, k], expected)
+
+
+def test_ridge_without_penalty_is_least_squares():
+    target = forward_log_return(1)
+    model = Ridge(FEATURES, target, lookback=1, penalties=(0.0,)).fit(BARS)
+    x = model.program_.compute(BARS)
+    y = target.compute(BARS)
+    keep = np.isfinite(x).all(axis=-1) & np.isfinite(y)
+    design = np.column_stack([np.ones(keep.sum()), x[keep]])
+    solution = np.linalg.lstsq(design, y[keep], rcond=None)[0]
+    expected = solution[0] + x @ solution[1:]
+    np.testing.assert_allclose(model.predict(BARS).mean[30:], expected[30:], rtol=1e-6, atol=1e-12)
+
+
+def test_ridge_agrees_with_scikit_learn():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    target = forward_log_return(1)
+    model = Ridge(FEATURES, target, lookback=1, penalties=(37.0,)).fit(BARS)
+    x, y = model.program_.compute(BARS), target.compute(BARS)
+    keep = np.isfinite(x).all(axis=-1) & np.isfinite(y)
+    scaled = (x - x[keep].mean(axis=0)) / x[keep].std(axis=0)
+    reference = linear_model.Ridge(alpha=37.0).fit(scaled[keep], y[keep])
+    np.testing.assert_allclose(model.predict(BARS).mean[keep], reference.predict(scaled[keep]), rtol=1e-8, atol=1e-14)
+
+
+def test_ridge_finds_a_planted_signal_and_shrinks_noise():
+    signal = synthetic.planted_signal(1500, 1, seed=1)
+    target = forward_log_return(1)
+    volume = np.log(signal["volume"])
+    informed = Ridge([field("volume").log(), log_return()], target).fit(signal.until(int(signal.time[1000])))
+    told = informed.predict(signal).mean[1000:-1, 0]
+    moves = target.compute(signal)[1000:-1, 0]
+    assert np.corrcoef(told, moves)[0, 1] > 0.65
+    assert np.corrcoef(told, volume[1000:-1, 0])[0, 1] > 0.95
+    walk = synthetic.random_walk(1500, 1, seed=1)
+    lost = Ridge(FEATURES, target).fit(walk)
+    assert np.nanstd(lost.predict(walk).mean) < 0.3 * np.nanstd(target.compute(walk))
+
+
+def test_ridge_chooses_its_penalty_without_seeing_the_outcomes_it_is_tested_on():
+    target = forward_log_return(5)
+    model = Ridge(FEATURES, target).fit(BARS)
+    again = Ridge(FEATURES, target).fit(BARS)
+    assert model.penalty_ == again.penalty_
+    np.testing.assert_array_equal(model.linear_.weights, again.linear_.weights)
+
+
+def test_a_constant_feature_gets_no_weight():
+    target = forward_log_return(1)
+    model = Ridge([log_return(), log_return() * 0.0 + 3.0], target, lookback=1).fit(BARS)
+    assert model.linear_.weights[1] == 0.0
+    assert np.isfinite(model.predict(BARS).mean[5:]).all()
+
+
+def test_volatility_is_never_negative():
+    target = forward_volatility(1)
+    model = AutoRegression(target).fit(BARS)
+    assert np.nanmin(model.predict(BARS).mean) >= 0.0
+
+
+def test_bad_use_is_told_what_to_do():
+    with pytest.raises(InputError, match="Use Drift"):
+        HistoricalMean(forward_close(1))
+    with pytest.raises(InputError, match="Use HistoricalMean"):
+        Drift(forward_volatility(5))
+    with pytest.raises(InputError, match="lookback must be a whole number of at least 1, was 0"):
+        Ridge(FEATURES, forward_close(1), lookback=0)
+    with pytest.raises(InputError, match="penalties must be finite"):
+        Ridge(FEATURES, forward_close(1), penalties=(-1.0,))
+    with pytest.raises(InputError, match="spans are whole numbers"):
+        AutoRegression(forward_close(1), spans=(0,))
+    with pytest.raises(NotFitted, match=r"Call fit\(bars\) first"):
+        Ridge(FEATURES, forward_close(1)).predict(BARS)
+    with pytest.raises(NotFitted, match=r"Call fit\(bars\) first"):
+        Drift(forward_close(1)).predict(BARS)
+    with pytest.raises(NotEnoughData, match="AutoRegression has 4 numbers to learn"):
+        AutoRegression(forward_log_return(1)).fit(BARS.until(int(BARS.time[20])))
+    with pytest.raises(NotEnoughData, match="Ridge needs at least 10 decision rows"):
+        Ridge(FEATURES, forward_log_return(1)).fit(BARS.until(int(BARS.time[15])))
+    fitted = Drift(forward_close(1)).fit(BARS)
+    with pytest.raises(InputError, match="has never seen"):
+        fitted.predict(synthetic.random_walk(50, "OTHER"))
