@@ -3,12 +3,12 @@
     python tools/make_sample.py ../shared/data
 
 Reads ``us_daily_raw_1998_2021.parquet`` and ``us_daily_raw_factors.csv`` (QuantConnect/Lean, Apache-2.0) and writes
-``src/longshort/data/samples/us_daily_1998_2021.safetensors`` and ``.json``. Prices are stored as integers of 1/10000 USD,
-0 where a symbol has no bar.
+``src/longshort/data/samples/us_daily_1998_2021.safetensors`` and ``.json``. Prices are stored as integers of 1/10000
+USD, 0 where a symbol has no bar.
 
-A row of the factor file holds for all bars up to and including its date, so a change between two rows takes effect in the
-session after the first one's date: the split ratio there is the quotient of the split factors, rounded to a quotient of
-small whole numbers, and the dividend is reference_price x (1 - price_factor / next price_factor).
+A row of the factor file holds for all bars up to and including its date, so a change between two rows takes effect in
+the session after the first one's date: the split ratio there is the quotient of the split factors, rounded to a
+quotient of small whole numbers, and the dividend is reference_price x (1 - price_factor / next price_factor).
 """
 
 import hashlib

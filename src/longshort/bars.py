@@ -8,45 +8,31 @@
     2014-06-10T20:00Z           94.25  195.60        `split` (7.0 on 2014-06-09) and `dividend`
 
 Nothing in a `Bars` can be changed and nothing is ever filled in: a symbol without a bar has NaN and a `state` that says
-why. Prices stay as traded. What models read is `adjusted(field)`: raw price times `factor`, the product of all splits and
-dividends known so far, 1 at the first bar. Later actions never change an earlier number, as they would if the past were
-divided by them (`to_pandas(adjust="total")` gives that familiar view, for people).
+why. Prices stay as traded. What models read is `adjusted(field)`: raw price times `factor`, the product of all splits
+and dividends known so far, 1 at the first bar. Later actions never change an earlier number, as they would if the past
+were divided by them (`to_pandas(adjust="total")` gives that familiar view, for people).
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _frames, clock
+from . import clock
+from ._panel import arrays, frames, joining, resampling, views
+from ._panel.arrays import PRICE_FIELDS, State
 from .errors import (
-    DataError,
     HistoryChanged,
     InputError,
-    NotEnoughData,
     PriceError,
-    TimeError,
     UnknownName,
     did_you_mean,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PRICE_FIELDS = ("open", "high", "low", "close")
-
-
-class State(IntEnum):
-    """Why a cell has a price, or has none."""
-
-    OK = 0
-    MISSING = 1  # the market was open and there should be a bar
-    HALTED = 2  # trading in the symbol was suspended
-    CLOSED = 3  # the symbol's market was closed while others traded
-    UNLISTED = 4  # the symbol did not exist yet, or no more
 
 
 class Bars:
@@ -75,7 +61,8 @@ class Bars:
 
     Examples
     --------
-    >>> bars = Bars.from_arrays(["2021-03-30T20:00", "2021-03-31T20:00"], "AAPL", {"close": [119.9, 122.15]}, calendar="XNYS")
+    >>> closes = ["2021-03-30T20:00", "2021-03-31T20:00"]
+    >>> bars = Bars.from_arrays(closes, "AAPL", {"close": [119.9, 122.15]}, calendar="XNYS")
     >>> bars
     Bars(2 x 1D bars, 2021-03-30 .. 2021-03-31, 1 symbol: AAPL; fields: close; calendar XNYS)
     >>> bars["close"].tolist()
@@ -106,18 +93,18 @@ class Bars:
         bar_size: str | None = None,
         source: str = "arrays",
     ):
-        stamps = _read_time(time)
-        names = _read_symbols(symbols)
+        stamps = arrays.read_time(time)
+        names = arrays.read_symbols(symbols)
         shape = (len(stamps), len(names))
-        arrays = _read_fields(fields, shape)
-        _check_prices(arrays, stamps, names)
+        values = arrays.read_fields(fields, shape)
+        arrays.check_prices(values, stamps, names)
         self._store(
             time=stamps,
             symbols=names,
-            fields=arrays,
-            split=_read_action(split, shape, "split", 1.0),
-            dividend=_read_action(dividend, shape, "dividend", 0.0),
-            state=_infer_state(arrays, shape) if state is None else _read_state(state, arrays, shape),
+            fields=values,
+            split=arrays.read_action(split, shape, "split", 1.0),
+            dividend=arrays.read_action(dividend, shape, "dividend", 0.0),
+            state=arrays.infer_state(values, shape) if state is None else arrays.read_state(state, shape),
             calendar=None if calendar is None else str(calendar),
             bar_size=clock.infer_bar_size(stamps) if bar_size is None else bar_size,
             source=str(source),
@@ -155,8 +142,8 @@ class Bars:
     ) -> "Bars":
         """Make bars from a DataFrame with OHLCV columns in any case.
 
-        Accepted: one symbol with flat columns; yfinance's column MultiIndex in either order; a long table with a "symbol"
-        column. The stamps are the index or a column "date", "datetime" or "time".
+        Accepted: one symbol with flat columns; yfinance's column MultiIndex in either order; a long table with a
+        "symbol" column. The stamps are the index or a column "date", "datetime" or "time".
 
         Parameters
         ----------
@@ -169,19 +156,20 @@ class Bars:
         calendar : str, optional
             Exchange whose sessions the dates name, such as "XNYS".
         adjusted : {None, "raw", "split", "total"} or bool
-            What the prices already contain. "raw" (False): nothing, splits and dividends apply. "split": splits, so only
-            dividends apply. "total" (True): both, so no action applies. None decides by yfinance's conventions: with an
-            "Adj Close" column prices are "split" and dividends are read from it; columns "Dividends" and "Stock Splits"
-            without it mean "total"; columns "split" and "dividend" mean "raw"; a table without any of them is taken as is.
+            What the prices already contain. "raw" (False): nothing, splits and dividends apply. "split": splits, so
+            only dividends apply. "total" (True): both, so no action applies. None decides by yfinance's conventions:
+            with an "Adj Close" column prices are "split" and dividends are read from it; columns "Dividends" and "Stock
+            Splits" without it mean "total"; columns "split" and "dividend" mean "raw"; a table without any of them is
+            taken as is.
 
         Notes
         -----
-        Time: stamps that are all local midnight (naive dates, yfinance's New York midnights) name sessions and are moved
-        to the session's close, for which the calendar is needed (New York midnights imply XNYS). Other stamps with a zone
-        are taken literally as the moment the bar is known. Naive ones need `tz` or `calendar`.
+        Time: stamps that are all local midnight (naive dates, yfinance's New York midnights) name sessions and are
+        moved to the session's close, for which the calendar is needed (New York midnights imply XNYS). Other stamps
+        with a zone are taken literally as the moment the bar is known. Naive ones need `tz` or `calendar`.
 
-        Look-ahead: prices that were back-adjusted by their source contain later splits and dividends as a factor. Returns
-        are not affected, levels are.
+        Look-ahead: prices that were back-adjusted by their source contain later splits and dividends as a factor.
+        Returns are not affected, levels are.
 
         Examples
         --------
@@ -191,7 +179,7 @@ class Bars:
         >>> [clock.show(t) for t in bars.time]  # the second session is a half day
         ['2020-11-25T21:00:00Z', '2020-11-27T18:00:00Z']
         """
-        parts = _frames.read_frame(df, symbol, tz=tz, calendar=calendar, adjusted=adjusted)
+        parts = frames.read_frame(df, symbol, tz=tz, calendar=calendar, adjusted=adjusted)
         return cls(**parts, bar_size=bar_size, source=source)
 
     def _store(self, *, fields: Mapping[str, np.ndarray], **values: Any) -> None:
@@ -267,14 +255,15 @@ class Bars:
 
     @property
     def factor(self) -> np.ndarray:
-        """Forward-adjustment factor (n_bars, n_symbols): 1 at the first bar, then multiplied by every action when it is known.
+        """Forward-adjustment factor (n_bars, n_symbols): 1 at the first bar, then times every action when it is known.
 
         With c the last close before the action, divided by the split ratio s of the same bar, a bar with dividend d
         multiplies it first by s and then by c / (c - d). Actions before a symbol's first close change nothing.
 
         Examples
         --------
-        >>> bars = Bars.from_arrays(np.arange(1, 4) * 10**18, "X", {"close": [100, 98, 49]}, split=[1, 1, 2], dividend=[0, 2, 0])
+        >>> time = np.arange(1, 4) * 10**18
+        >>> bars = Bars.from_arrays(time, "X", {"close": [100, 98, 49]}, split=[1, 1, 2], dividend=[0, 2, 0])
         >>> bars.factor.ravel().round(4).tolist()
         [1.0, 1.0204, 2.0408]
         """
@@ -350,8 +339,10 @@ class Bars:
         for j, i, before in self._actions():
             if not self.dividend[i, j] < before / self.split[i, j]:
                 raise PriceError(
-                    f"A dividend should be less than the price before it, but {self.symbols[j]} has {self.dividend[i, j]:g} on "
-                    f"{self.dates[i]} after a close of {before:g}. Check its unit (cents?) and whether prices are adjusted."
+                    f"A dividend should be less than the price before it, but {self.symbols[j]} has "
+                    f"{self.dividend[i, j]:g} on "
+                    f"{self.dates[i]} after a close of {before:g}. Check its unit (cents?) and whether prices are "
+                    "adjusted."
                 )
 
     # -- cutting -----------------------------------------------------------------------------------------------------
@@ -366,7 +357,8 @@ class Bars:
 
         Examples
         --------
-        >>> bars = Bars.from_arrays(["2021-03-30T20:00", "2021-03-31T20:00"], "X", {"close": [1.0, 2.0]}, calendar="XNYS")
+        >>> closes = ["2021-03-30T20:00", "2021-03-31T20:00"]
+        >>> bars = Bars.from_arrays(closes, "X", {"close": [1.0, 2.0]}, calendar="XNYS")
         >>> len(bars.until("2021-03-30")), len(bars.until("2021-03-30T15:59-04:00"))
         (1, 0)
         """
@@ -374,16 +366,16 @@ class Bars:
         if moment.day is not None:
             stop = int(np.searchsorted(self.dates, moment.day, side="right"))
         else:
-            stop = int(np.searchsorted(self.time, moment.ns, side="right"))
+            stop = int(np.searchsorted(self.time, int(moment.ns or 0), side="right"))
         return self._rows(slice(0, stop), ("dates", "factor", "split_factor"))
 
     def since(self, t: Any) -> "Bars":
-        """Return the rows known at `t` or later; a bare date starts with that day's session. `factor` starts at 1 again."""
+        """Return the rows known at `t` or later, with `factor` starting at 1 again; a bare date includes its session."""
         moment = clock.as_moment(t)
         if moment.day is not None:
             start = int(np.searchsorted(self.dates, moment.day))
         else:
-            start = int(np.searchsorted(self.time, moment.ns))
+            start = int(np.searchsorted(self.time, int(moment.ns or 0)))
         return self._rows(slice(start, None), ("dates",))
 
     def _rows(self, rows: slice, keep: tuple[str, ...]) -> "Bars":
@@ -403,14 +395,14 @@ class Bars:
         >>> both.select("PEP")["close"].item()
         140.0
         """
-        names = _read_symbols(symbols)
+        names = arrays.read_symbols(symbols)
         for name in names:
             if name not in self.symbols:
                 raise UnknownName(f"Bars have no symbol {name!r}. {did_you_mean(name, self.symbols)}")
         columns = [self.symbols.index(name) for name in names]
-        arrays = {name: np.ascontiguousarray(array[:, columns]) for name, array in self._fields.items()}
+        values = {name: np.ascontiguousarray(array[:, columns]) for name, array in self._fields.items()}
         more = {name: np.ascontiguousarray(getattr(self, name)[:, columns]) for name in ("split", "dividend", "state")}
-        return self._replace(keep=("dates",), symbols=names, fields=arrays, **more)
+        return self._replace(keep=("dates",), symbols=names, fields=values, **more)
 
     # -- putting together --------------------------------------------------------------------------------------------
 
@@ -448,18 +440,20 @@ class Bars:
                 f"Bars that are appended should repeat or continue the old ones, but {who}: {clock.show(odd)}. "
                 "Append rows after the last one, or load the whole history again."
             )
-        difference = next(self._differences(begin, other, overlap), None)
+        difference = self._differences(begin, other, overlap)
         if difference is not None:
             raise HistoryChanged(
                 f"History changed: {difference}. Keep the old bars, or load the whole history again and refit on it."
             )
+        state = np.array(other.state[overlap:])
+        listed = (self.state != State.UNLISTED).any(axis=0)
+        state[(state == State.UNLISTED) & listed] = State.MISSING  # what begins in the middle cannot know better
         return self._replace(
-            keep=(),
             fields={name: np.concatenate([array, other[name][overlap:]]) for name, array in self._fields.items()},
-            **{
-                name: np.concatenate([getattr(self, name), getattr(other, name)[overlap:]])
-                for name in ("time", "split", "dividend", "state")
-            },
+            time=np.concatenate([self.time, other.time[overlap:]]),
+            split=np.concatenate([self.split, other.split[overlap:]]),
+            dividend=np.concatenate([self.dividend, other.dividend[overlap:]]),
+            state=np.concatenate([self.state, state]),
         )
 
     def _check_like(self, other: "Bars") -> None:
@@ -468,24 +462,24 @@ class Bars:
             if mine != theirs:
                 raise InputError(f"Bars can be appended when their {what} agree; here {mine!r}, there {theirs!r}.")
 
-    def _differences(self, begin: int, other: "Bars", overlap: int) -> Iterable[str]:
+    def _differences(self, begin: int, other: "Bars", overlap: int) -> str | None:
+        """Say which is the first cell of the overlap that differs, if any does."""
         pairs = {name: (array, other[name]) for name, array in self._fields.items()}
-        pairs |= {name: (getattr(self, name), getattr(other, name)) for name in ("split", "dividend", "state")}
+        pairs |= {name: (getattr(self, name), getattr(other, name)) for name in ("split", "dividend")}
         first: tuple[int, int, str] | None = None
         for name, (mine, theirs) in pairs.items():
             differ = ~(
                 (mine[begin:] == theirs[:overlap])
                 | ((mine[begin:] != mine[begin:]) & (theirs[:overlap] != theirs[:overlap]))
             )
-            if name in ("split", "dividend") and overlap:  # the first row of a cut may lack the action that led to it
-                differ[0] &= begin != 0
             for i, j in np.argwhere(differ)[:1]:
                 if first is None or i < first[0]:
                     first = (int(i), int(j), name)
-        if first is not None:
-            i, j, name = first
-            mine, theirs = pairs[name]
-            yield f"{name} of {self.symbols[j]} on {self.dates[begin + i]} was {mine[begin + i, j]:g} and is now {theirs[i, j]:g}"
+        if first is None:
+            return None
+        i, j, name = first
+        was, now = pairs[name][0][begin + i, j], pairs[name][1][i, j]
+        return f"{name} of {self.symbols[j]} on {self.dates[begin + i]} was {was:g} and is now {now:g}"
 
     def resample(self, size: str) -> "Bars":
         """Return longer bars, each emitted only when it is complete.
@@ -498,9 +492,9 @@ class Bars:
 
         Notes
         -----
-        A bar is stamped with its scheduled end (the close of the last session in it) and emitted when the data reach that
-        stamp, so `bars.until(t).resample(size)` is always the beginning of `bars.resample(size)`. Prices of a bar in which
-        a split falls are put into the units of its end. Fields other than OHLCV keep their last value.
+        A bar is stamped with its scheduled end (the close of the last session in it) and emitted when the data reach
+        that stamp, so `bars.until(t).resample(size)` is always the beginning of `bars.resample(size)`. Prices of a bar
+        in which a split falls are put into the units of its end. Fields other than OHLCV keep their last value.
 
         Examples
         --------
@@ -510,7 +504,7 @@ class Bars:
         >>> str(days.dates[-1]), [str(day) for day in weeks.dates]  # the week that is under way is not shown
         ('2000-01-18', ['2000-01-07', '2000-01-14'])
         """
-        return _resample(self, size)
+        return resampling.resample(self, size)
 
     def join(self, series: Any, *, available_at: Any = None, name: str | None = None) -> "Bars":
         """Return the bars with another series as a field: at t its last value that was available at or before t.
@@ -529,12 +523,13 @@ class Bars:
         Examples
         --------
         >>> import pandas as pd
-        >>> bars = Bars.from_arrays(["2021-03-30T20:00", "2021-03-31T20:00"], "X", {"close": [1.0, 2.0]}, calendar="XNYS")
+        >>> closes = ["2021-03-30T20:00", "2021-03-31T20:00"]
+        >>> bars = Bars.from_arrays(closes, "X", {"close": [1.0, 2.0]}, calendar="XNYS")
         >>> vix = pd.Series([19.6, 19.4], pd.to_datetime(["2021-03-30T20:15Z", "2021-03-31T20:15Z"]), name="vix")
         >>> bars.join(vix, available_at="index")["vix"].ravel().tolist()  # published after the close: known next day
         [nan, 19.6]
         """
-        label, stamps, values = _frames.read_series(series, available_at, name, self.symbols)
+        label, stamps, values = joining.read_series(series, available_at, name, self.symbols)
         if label in self._fields or label in ("split", "dividend", "state", "time"):
             raise InputError(f"Bars already have a field {label!r}. Give the series another name=.")
         order = np.argsort(stamps, kind="stable")
@@ -568,7 +563,7 @@ class Bars:
         >>> bars.to_pandas(adjust="split")["close"].tolist()
         [50.0, 52.0]
         """
-        return _frames.to_frame(self if symbol is None else self.select(symbol), adjust)
+        return views.to_frame(self if symbol is None else self.select(symbol), adjust)
 
     def __repr__(self) -> str:
         count = f"{len(self.symbols)} symbol{'s' if len(self.symbols) != 1 else ''}"
@@ -581,243 +576,8 @@ class Bars:
         return text + ")"
 
     def _repr_html_(self) -> str:
-        return _frames.to_html(self)
+        return views.to_html(self)
 
 
 def _rebuild(time: np.ndarray, symbols: tuple[str, ...], fields: dict[str, np.ndarray], parts: dict[str, Any]) -> Bars:
     return Bars(time, symbols, fields, **parts)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Reading what callers give
-
-
-def _read_time(time: Any) -> np.ndarray:
-    array = np.asarray(time)
-    if array.dtype.kind in "UO":
-        moments = [
-            clock.as_moment(str(t) + "Z" if isinstance(t, str) and "T" in t and len(t) == 16 else t)
-            for t in array.ravel()
-        ]
-        if any(moment.ns is None for moment in moments):
-            raise TimeError(
-                "Stamps say when a bar was known, to the second; a bare date does not. Use from_pandas(..., calendar='XNYS')."
-            )
-        array = np.array([moment.ns for moment in moments], np.int64).reshape(array.shape)
-    elif array.dtype.kind == "M":
-        if np.isnat(array).any():
-            raise TimeError(
-                f"Stamps should all be known, but row {int(np.flatnonzero(np.isnat(array))[0])} is NaT. Remove it."
-            )
-        _frames.check_years(array)
-        array = array.astype("datetime64[ns]").astype(np.int64)
-    elif array.dtype.kind not in "iu":
-        raise TimeError(f"Stamps should be UTC ns as int64 or datetime64; they were {array.dtype}.")
-    if array.ndim != 1:
-        raise TimeError(f"Stamps should be one row of numbers; the shape was {array.shape}.")
-    array = array.astype(np.int64, copy=True)
-    _frames.check_stamps(array)
-    return array
-
-
-def _read_symbols(symbols: str | Iterable[str]) -> tuple[str, ...]:
-    names = (symbols,) if isinstance(symbols, str) else tuple(symbols)
-    if not names:
-        raise InputError("Bars need at least one symbol; there was none.")
-    for name in names:
-        _frames.check_symbol(name)
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) != len(names) else []
-    if twice:
-        raise InputError(f"Every symbol should be named once, but {twice[0]!r} is named {names.count(twice[0])} times.")
-    return names
-
-
-def _read_fields(fields: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    if not fields:
-        raise InputError("Bars need at least one field such as 'close'; there was none.")
-    return {str(name): _read_array(values, shape, str(name)) for name, values in fields.items()}
-
-
-def _read_array(values: Any, shape: tuple[int, int], name: str) -> np.ndarray:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iuf" or array.dtype == np.float16:
-        raise PriceError(
-            f"Field {name!r} should hold numbers (float64), but its type was {array.dtype}. "
-            "Convert the column first; text, booleans and half precision are not prices."
-        )
-    if array.ndim == 1 and shape[1] == 1:
-        array = array[:, None]
-    if array.shape != shape:
-        raise InputError(f"Field {name!r} should have shape {shape} (n_bars, n_symbols); it was {array.shape}.")
-    return np.array(array, np.float64, order="C")
-
-
-def _read_action(values: Any, shape: tuple[int, int], name: str, neutral: float) -> np.ndarray:
-    if values is None:
-        return np.full(shape, neutral)
-    array = _read_array(values, shape, name)
-    bad = ~(array > 0) if name == "split" else ~(array >= 0)
-    if bad.any() or np.isinf(array).any():
-        i, j = np.argwhere(bad | np.isinf(array))[0]
-        raise PriceError(
-            f"A {name} should be {'a positive ratio, 1 for none' if name == 'split' else 'zero or more'}; row {i}, symbol {j} was "
-            f"{array[i, j]:g}."
-        )
-    return array
-
-
-def _read_state(state: Any, fields: Mapping[str, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    array = np.asarray(state)
-    if array.ndim == 1 and shape[1] == 1:
-        array = array[:, None]
-    if (
-        array.shape != shape
-        or array.dtype.kind not in "iu"
-        or (array.size and not (0 <= array.min() <= array.max() <= max(State)))
-    ):
-        raise InputError(f"state should be State values of shape {shape}; it was {array.dtype} {array.shape}.")
-    return np.array(array, np.uint8, order="C")
-
-
-def _infer_state(fields: Mapping[str, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    """Cells without a price: UNLISTED before the symbol's first one, MISSING afterwards (the end cannot be known in time)."""
-    prices = [fields[name] for name in PRICE_FIELDS if name in fields] or list(fields.values())[:1]
-    absent = np.zeros(shape, bool)
-    for array in prices:
-        absent |= np.isnan(array)
-    state = np.where(absent, State.MISSING, State.OK).astype(np.uint8)
-    state[absent & ~np.logical_or.accumulate(~absent, axis=0)] = State.UNLISTED
-    return state
-
-
-def _check_prices(fields: Mapping[str, np.ndarray], time: np.ndarray, symbols: tuple[str, ...]) -> None:
-    """Refuse infinite numbers, prices that are not positive, negative volumes and bars whose low is above their high."""
-
-    def refuse(bad: np.ndarray, what: str, advice: str) -> None:
-        i, j = np.argwhere(bad)[0]
-        where = f"{symbols[j]} in row {i} ({clock.show(time[i])})"
-        raise PriceError(
-            f"{what.format(*(f'{a[i, j]:g}' for a in shown))} for {where}, {int(bad.sum())} in all. {advice}"
-        )
-
-    for name, array in fields.items():
-        shown = [array]
-        if np.isinf(array).any():
-            refuse(np.isinf(array), f"Numbers should be finite, but {name} was {{}}", "Mark absent values as NaN.")
-        if name in PRICE_FIELDS and (array <= 0).any():
-            refuse(
-                array <= 0,
-                f"Prices should be above zero, but {name} was {{}}",
-                "Look with check(), repair with clean().",
-            )
-        if name == "volume" and (array < 0).any():
-            refuse(array < 0, "Volume should not be negative, but it was {}", "Look with check(), repair with clean().")
-    if "low" in fields and "high" in fields:
-        shown = [fields["low"], fields["high"]]
-        bad = fields["low"] > fields["high"]
-        if bad.any():
-            refuse(
-                bad,
-                "low should not be above high, but they were {} and {}",
-                "Are the columns swapped? Look with check().",
-            )
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Resampling
-
-
-def _resample(bars: Bars, size: str) -> Bars:
-    wanted = clock.bar_size_ns(size)
-    if wanted < clock.bar_size_ns(bars.bar_size):
-        raise InputError(f"resample makes longer bars; these are {bars.bar_size} and {size} was asked for.")
-    if size == bars.bar_size:
-        return bars
-    if not len(bars):
-        return bars._replace(bar_size=size)
-    ends = _ends_by_session(bars, size) if size in ("1D", "1W", "1M") else _ends_in_session(bars, wanted)
-    starts = np.flatnonzero(np.r_[True, ends[1:] != ends[:-1]])
-    stops = np.r_[starts[1:], len(ends)]
-    keep = ends[starts] <= bars.time[-1]  # a bar that is not over yet is not shown
-    starts, stops = starts[keep], stops[keep]
-    if not len(starts):
-        raise NotEnoughData(
-            f"There should be at least one whole bar of {size}, but the data end at {clock.show(bars.time[-1])} before it is over."
-        )
-    parts = [_merge(bars, a, b) for a, b in zip(starts, stops, strict=True)]
-    arrays = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
-    state = arrays.pop("state").astype(np.uint8)
-    return bars._replace(
-        time=ends[starts],
-        bar_size=size,
-        state=state,
-        split=arrays.pop("split"),
-        dividend=arrays.pop("dividend"),
-        fields=arrays,
-    )
-
-
-def _ends_by_session(bars: Bars, size: str) -> np.ndarray:
-    """Return the scheduled end of the session, week or month that each row belongs to."""
-    if bars.calendar is None:
-        raise InputError(
-            f"Resampling to {size} needs to know the sessions. Make the bars with calendar='XNYS' (or '24/7')."
-        )
-    dates = bars.dates
-    if size == "1D":
-        last_day = first_day = dates
-    elif size == "1W":
-        first_day = dates - (dates.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
-        last_day = first_day + 6
-    else:
-        first_day = dates.astype("datetime64[M]").astype("datetime64[D]")
-        last_day = (dates.astype("datetime64[M]") + 1).astype("datetime64[D]") - 1
-    known = clock.sessions(bars.calendar, first_day[0], last_day[-1])
-    last_session = known[np.searchsorted(known, last_day, side="right") - 1]
-    return clock.session_closes(bars.calendar, last_session)
-
-
-def _ends_in_session(bars: Bars, length: int) -> np.ndarray:
-    """Return the end of the slot each row belongs to, slots counted from the open and cut at the close."""
-    if clock.bar_size_ns(bars.bar_size) and length % clock.bar_size_ns(bars.bar_size):
-        raise InputError(f"A longer bar should be a multiple of {bars.bar_size}; {length // clock.SECOND} s is not.")
-    if bars.calendar is None or bars.calendar in ("24/7", "24/5"):
-        return -(-bars.time // length) * length
-    days = bars.dates
-    opens, closes = clock.session_opens(bars.calendar, days), clock.session_closes(bars.calendar, days)
-    ends = opens - (-(bars.time - opens) // length) * length
-    inside = (bars.time > opens) & (bars.time <= closes)
-    return np.where(inside, np.minimum(ends, closes), ends)
-
-
-def _merge(bars: Bars, start: int, stop: int) -> dict[str, np.ndarray]:
-    """Make one bar of rows start .. stop, in the share units of its end."""
-    split = bars.split[start:stop]
-    later = np.cumprod(split[::-1], axis=0)[::-1] / split  # splits after each row, inside the bar
-    ok = bars.state[start:stop] == State.OK
-    out: dict[str, np.ndarray] = {}
-    for name in bars.fields:
-        values = bars[name][start:stop]
-        if name in PRICE_FIELDS:
-            values = values / later
-        elif name == "volume":
-            values = values * later
-        known = ~np.isnan(values)
-        some = known.any(axis=0)
-        if name == "high":
-            merged = np.where(known, values, -np.inf).max(axis=0)
-        elif name == "low":
-            merged = np.where(known, values, np.inf).min(axis=0)
-        elif name == "volume":
-            merged = np.where(known, values, 0.0).sum(axis=0)
-        else:
-            pick = known.argmax(axis=0) if name == "open" else len(values) - 1 - known[::-1].argmax(axis=0)
-            merged = values[pick, np.arange(values.shape[1])]
-        out[name] = np.where(some, merged, np.nan)
-    out["split"] = np.prod(split, axis=0)
-    out["dividend"] = (bars.dividend[start:stop] / later).sum(axis=0)
-    out["state"] = np.where(ok.any(axis=0), State.OK, bars.state[stop - 1])
-    return out
-
-
-__all__ = ["PRICE_FIELDS", "Bars", "DataError", "State"]

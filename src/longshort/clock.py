@@ -1,9 +1,9 @@
 """Bar sizes, trading sessions and clocks.
 
-A session is named by its date ("2014-06-09") and is over at its close, an instant in UTC nanoseconds. Exchange calendars
-come from the exchange_calendars package, which is imported when the first question about a calendar is asked and never
-by `import longshort`. Two calendars need no package: "24/7" (every day is a session that ends at the next UTC midnight)
-and "24/5" (the same, Monday to Friday).
+A session is named by its date ("2014-06-09") and is over at its close, an instant in UTC nanoseconds. Exchange
+calendars come from the exchange_calendars package, which is imported when the first question about a calendar is asked
+and never by `import longshort`. Two calendars need no package: "24/7" (every day is a session that ends at the next UTC
+midnight) and "24/5" (the same, Monday to Friday).
 """
 
 import time as _time
@@ -229,7 +229,8 @@ def zone_of(calendar: str | None) -> str:
 def local_dates(time: np.ndarray, calendar: str | None) -> np.ndarray:
     """Return the calendar's local date of each instant (int64 ns), as datetime64[D].
 
-    An instant belongs to the day that it ends: midnight belongs to the day before, since stamps say when a bar is known.
+    An instant belongs to the day that it ends: midnight belongs to the day before, since stamps say when a bar is
+    known.
 
     Examples
     --------
@@ -298,16 +299,18 @@ def _schedule(calendar: str, first: np.datetime64, last: np.datetime64) -> _Sche
 
 def _exchange(calendar: str, start: str | None = None, end: str | None = None):
     import exchange_calendars
+    from exchange_calendars.errors import InvalidCalendarName
 
     try:
         with warnings.catch_warnings():  # the package's own use of deprecated pandas calls is not the caller's business
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
             return exchange_calendars.get_calendar(calendar, start=start, end=end)
-    except exchange_calendars.errors.InvalidCalendarName as error:
+    except InvalidCalendarName as error:
         names = [*exchange_calendars.get_calendar_names(), *_ALWAYS_OPEN]
         raise UnknownName(
-            f"There is no trading calendar {calendar!r}. {did_you_mean(str(calendar), names) if len(str(calendar)) > 2 else ''}"
+            f"There is no trading calendar {calendar!r}. "
+            f"{did_you_mean(str(calendar), names) if len(str(calendar)) > 2 else ''}"
             " New York is 'XNYS', London 'XLON', a market that never closes '24/7'."
         ) from error
     except ValueError as error:  # the span reaches beyond what the package knows about this exchange
@@ -331,7 +334,8 @@ def _instants(calendar: str, labels: np.ndarray, which: str) -> np.ndarray:
     if len(bad):
         kind = "weekend" if not np.is_busday(bad[0]) else "holiday"
         raise TimeError(
-            f"All dates should be sessions of {calendar!r}, but {len(bad)} of {len(labels)} are not, the first is {bad[0]} "
+            f"All dates should be sessions of {calendar!r}, but {len(bad)} of {len(labels)} are not, the first is "
+            f"{bad[0]} "
             f"(a {kind}). Remove them with clean(frame, 'drop_closed'), or name another calendar ('24/7' never closes)."
         )
     return instants
@@ -363,7 +367,8 @@ def as_moment(value: object) -> Moment:
     True
     >>> as_moment("2020-02-03 16:00")
     Traceback (most recent call last):
-    longshort.errors.TimeError: '2020-02-03 16:00' has a time of day but no offset from UTC. Write '2020-02-03 16:00+00:00'.
+    longshort.errors.TimeError: '2020-02-03 16:00' has a time of day but no offset from UTC. Write '2020-02-03
+    16:00+00:00'.
     """
     if isinstance(value, (bool, np.bool_)) or value is None:
         raise TimeError(f"Expected a date or an instant; it was {value!r}. Write '2020-02-03'.")

@@ -10,7 +10,7 @@ import longshort
 
 SOURCE = Path(longshort.__file__).parent
 ORDER = (
-    "errors", "_lazy", "clock", "artifact", "ledger", "native", "_frames", "bars", "ticks", "forecast", "orders", "metrics",
+    "errors", "_lazy", "clock", "artifact", "ledger", "native", "_panel", "bars", "ticks", "forecast", "orders", "metrics",
     "data", "features", "models", "portfolio", "strategy", "evaluation", "trading", "interop", "report", "config",
     "cli",
 )  # fmt: skip

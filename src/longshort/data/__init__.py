@@ -1,7 +1,7 @@
 """Market data in: load it, look at it, repair it knowingly, or make it up.
 
-`load_bars` reads from Yahoo, files or the sample in the package; `check` lists what is wrong; `clean` repairs what it is
-told to; `synthetic` makes markets whose truth is known.
+`load_bars` reads from Yahoo, files or the sample in the package; `check` lists what is wrong; `clean` repairs what it
+is told to; `synthetic` makes markets whose truth is known.
 """
 
 from .._lazy import attach
@@ -11,6 +11,7 @@ _EXPORTS: dict[str, str | None] = {
     "ParquetFiles": "sources",
     "Sample": "sources",
     "Source": "sources",
+    "Yahoo": "yahoo",
     "load_bars": "sources",
     "synthetic": None,
 }

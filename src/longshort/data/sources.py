@@ -7,7 +7,7 @@ A source is anything with `load(symbols, start, end, calendar) -> Bars`. `Sample
 import json
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -16,7 +16,8 @@ import numpy as np
 
 from .. import clock
 from ..bars import Bars, State
-from ..errors import DataError, DataWarning, InputError, NotEnoughData, SourceError, UnknownName, did_you_mean
+from ..errors import DataWarning, InputError, NotEnoughData, SourceError, UnknownName, did_you_mean
+from .merging import merge
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ _SAMPLE = "us_daily_1998_2021"
 class Source(Protocol):
     """What `load_bars` asks for data.
 
-    `load` returns all rows it has from `start` to `end` (dates, both included, or None), at most; fewer when it has fewer.
+    `load` returns all rows it has from `start` to `end` (dates, both included, or None), at most; fewer when it has
+    fewer.
     """
 
     def load(
@@ -97,7 +99,8 @@ def load_bars(
     bars = _trimmed(origin.load(names, first, last, calendar))
     if not len(bars):
         raise NotEnoughData(
-            f"There should be bars of {', '.join(names)} from {first or 'the beginning'} to {last or 'the end'}, but the "
+            f"There should be bars of {', '.join(names)} from {first or 'the beginning'} to {last or 'the end'}, but "
+            "the "
             f"source {source if isinstance(source, str) else type(source).__name__} has none. Ask for other dates."
         )
     _warn_if_short(bars, first, last, calendar)
@@ -281,15 +284,13 @@ class CsvFiles:
         self, symbols: tuple[str, ...], start: np.datetime64 | None, end: np.datetime64 | None, calendar: str
     ) -> Bars:
         """Return the bars of the symbols."""
-        import pandas as pd
-
         root = Path(self.path)
         if root.is_dir():
             parts = {
                 name: Bars.from_pandas(self._read(_file_of(root, name, self.ending)), name, **self._how(calendar))
                 for name in symbols
             }
-            bars = next(iter(parts.values())) if len(parts) == 1 else _merged(parts)
+            bars = merge(parts)
         else:
             frame = self._read(root)
             named = next((c for c in frame.columns if str(c).lower() in ("symbol", "ticker")), None)
@@ -304,8 +305,9 @@ class CsvFiles:
                     if name not in there:
                         raise UnknownName(f"{root.name} has no symbol {name!r}. {did_you_mean(name, there)}")
                 frame = frame[frame[named].astype(str).isin(symbols)]
-            assert isinstance(frame, pd.DataFrame)
-            bars = Bars.from_pandas(frame, symbols[0] if named is None else None, **self._how(calendar)).select(symbols)
+            bars = Bars.from_pandas(
+                frame, next(iter(symbols)) if named is None else None, **self._how(calendar)
+            ).select(symbols)
         bars = bars if start is None else bars.since(start)
         return bars if end is None else bars.until(end)
 
@@ -333,7 +335,7 @@ class ParquetFiles(CsvFiles):
 
 
 def _file_of(root: Path, symbol: str, ending: str) -> Path:
-    from .._frames import check_symbol
+    from .._panel.arrays import check_symbol
 
     check_symbol(symbol)
     path = root / f"{symbol}.{ending}"
@@ -343,26 +345,3 @@ def _file_of(root: Path, symbol: str, ending: str) -> Path:
     if root.resolve() not in path.resolve().parents:
         raise InputError(f"{path.name} should lie in the folder {root.name}, but it is a link to somewhere else.")
     return path
-
-
-def _merged(parts: dict[str, Bars]) -> Bars:
-    """Put bars of single symbols on the union of their stamps."""
-    if len({bars.bar_size for bars in parts.values()}) > 1:
-        sizes = ", ".join(f"{name} {bars.bar_size}" for name, bars in parts.items())
-        raise DataError(f"All symbols should have bars of one size; they have {sizes}. Resample first.")
-    time = np.unique(np.concatenate([bars.time for bars in parts.values()]))
-    shape = (len(time), len(parts))
-    fields = {name: np.full(shape, np.nan) for name in _in_order(bars.fields for bars in parts.values())}
-    split, dividend = np.ones(shape), np.zeros(shape)
-    for j, bars in enumerate(parts.values()):
-        rows = np.searchsorted(time, bars.time)
-        for name in bars.fields:
-            fields[name][rows, j] = bars[name][:, 0]
-        split[rows, j], dividend[rows, j] = bars.split[:, 0], bars.dividend[:, 0]
-    one = next(iter(parts.values()))
-    more = {"calendar": one.calendar, "bar_size": one.bar_size, "source": one.source}
-    return Bars(time, tuple(parts), fields, split=split, dividend=dividend, **more)
-
-
-def _in_order(groups: Iterable[tuple[str, ...]]) -> list[str]:
-    return list(dict.fromkeys(name for group in groups for name in group))

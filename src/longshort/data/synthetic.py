@@ -1,8 +1,8 @@
 """Made-up markets whose truth is known: noise in which nothing can be found, and signals that must be found.
 
-All of them return daily `Bars` with open, high, low, close and volume, prices that could be real, stamped at the closes of
-the calendar "24/5" (Monday to Friday, until UTC midnight) from 2000-01-03 on; more than 20,000 bars are minutes of "24/7".
-The same seed gives the same bits.
+All of them return daily `Bars` with open, high, low, close and volume, prices that could be real, stamped at the closes
+of the calendar "24/5" (Monday to Friday, until UTC midnight) from 2000-01-03 on; more than 20,000 bars are minutes of
+"24/7". The same seed gives the same bits.
 """
 
 from collections.abc import Sequence
@@ -128,8 +128,8 @@ def planted_signal(
 
         r[t+1] = volatility x ( c z[t] + sqrt(1 - c^2) e[t+1] )
 
-    where c is `ceiling_correlation`: nothing that only knows the past can correlate with r[t+1] better than c. z[t] stands
-    in row t alone, so whoever leaves the decision row out of the window finds nothing.
+    where c is `ceiling_correlation`: nothing that only knows the past can correlate with r[t+1] better than c. z[t]
+    stands in row t alone, so whoever leaves the decision row out of the window finds nothing.
 
     Parameters
     ----------
@@ -191,8 +191,8 @@ def from_log_returns(
 
     Notes
     -----
-    Look-ahead: open lies between the previous close and the close, high and low around both; all of a row depends on the
-    row's own and earlier returns only.
+    Look-ahead: open lies between the previous close and the close, high and low around both; all of a row depends on
+    the row's own and earlier returns only.
 
     Examples
     --------

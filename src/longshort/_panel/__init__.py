@@ -1,0 +1,1 @@
+"""What Bars are made with and shown with; nothing here is public."""

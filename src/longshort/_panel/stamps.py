@@ -1,0 +1,142 @@
+"""Stamps of tables and series: which instants they mean, by the rules of `Bars.from_pandas`."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from .. import clock
+from ..errors import DataError, InputError, TimeError
+from .arrays import check_stamps, check_years
+
+NEW_YORK = ("America/New_York", "US/Eastern", "EST5EDT")
+
+
+def read_stamps(index: Any, tz: str | None, calendar: str | None, whose: str = "") -> tuple[np.ndarray, str | None]:
+    """Return stamps (int64 ns) and the calendar, by the rules of `Bars.from_pandas`."""
+
+    index = datetimes(index)
+    if index.hasnans:
+        raise TimeError(
+            f"Every row should have a stamp{whose}, but row {int(np.flatnonzero(index.isna())[0])} has none (NaT)."
+        )
+    check_years(index.tz_localize(None).to_numpy())
+    if index.tz is not None:
+        if tz is not None:
+            raise InputError(
+                f"The stamps already have the zone {index.tz}; tz={tz!r} is for stamps without one. Leave it out."
+            )
+        labels, calendar = _labels_of_aware(index, calendar)
+    else:
+        if tz is None and calendar is None:
+            raise TimeError(
+                f"Stamps should say which time zone they are in, but {index[0]} does not. Pass calendar='XNYS' if they "
+                "are "
+                "New York sessions, or tz='America/New_York' (or 'UTC', ...) if they are instants."
+            )
+        if (index == index.normalize()).all():
+            calendar = calendar or ("XNYS" if tz in NEW_YORK else None)
+            if calendar is None:
+                raise TimeError(
+                    f"Stamps that are all midnight name sessions, and when those close depends on the exchange. "
+                    f"Pass calendar= as well as tz={tz!r}, for example calendar='XLON', or '24/7' for crypto."
+                )
+            labels = index
+        else:
+            labels, index = None, _localised(index, tz or clock.zone_of(calendar))
+    if labels is not None:
+        days = labels.to_numpy().astype("datetime64[D]")
+        check_stamps(days.astype("datetime64[ns]").astype(np.int64), whose)
+        stamps = clock.session_closes(str(calendar), days)
+    else:
+        stamps = index.tz_convert("UTC").tz_localize(None).as_unit("ns").asi8
+    check_stamps(stamps, whose)
+    ahead = np.flatnonzero(stamps > clock.now_ns() + clock.MINUTE)
+    if len(ahead):
+        raise TimeError(
+            f"Bars should be over, but {len(ahead)} of {len(stamps)} are known only in the future{whose}: row "
+            f"{ahead[0]} at "
+            f"{clock.show(int(stamps[ahead[0]]))}. Drop the bar that is still forming: df.iloc[:{ahead[0]}]."
+        )
+    return np.array(stamps, np.int64), calendar
+
+
+def _labels_of_aware(index: Any, calendar: str | None) -> tuple[Any, str | None]:
+    """Return the session labels when all stamps are local midnight, else None, and the calendar."""
+    zones = [str(index.tz), *([clock.zone_of(calendar)] if calendar else []), "America/New_York"]
+    for zone in dict.fromkeys(zones):
+        local = index.tz_localize(None) if zone == str(index.tz) else index.tz_convert(zone).tz_localize(None)
+        if (local == local.normalize()).all() and not (
+            zone == "America/New_York" and len(local) == 1 and calendar is None
+        ):
+            calendar = calendar or ("XNYS" if zone in NEW_YORK else None)
+            if calendar is None:
+                raise TimeError(
+                    f"Stamps that are all midnight ({zone}) name sessions, and when those close depends on the "
+                    "exchange. "
+                    "Pass calendar=, for example 'XLON', or '24/7' for crypto."
+                )
+            return local, calendar
+    return None, calendar
+
+
+def _localised(index: Any, zone: str) -> Any:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise InputError(f"There is no time zone {zone!r}. Write it like 'America/New_York' or 'UTC'.") from error
+    try:
+        return index.tz_localize(zone)
+    except ValueError as error:  # pandas: a time that does not exist or exists twice
+        raise TimeError(
+            f"Local times of {zone} should exist exactly once, but where the clocks change one does not: {error}. "
+            "Use UTC stamps, or localise the index yourself and say which is meant."
+        ) from error
+
+
+def datetimes(index: Any) -> Any:
+    """Return a DatetimeIndex; text must be ISO dates, numbers UTC ns."""
+    import pandas as pd
+
+    if isinstance(index, pd.DatetimeIndex):
+        return index
+    if isinstance(index, pd.PeriodIndex):
+        raise TimeError("Stamps should be instants or dates; they were periods. Use df.index.to_timestamp().")
+    values = np.asarray(index)
+    if values.dtype.kind in "iu":
+        stamps = values.astype(np.int64)
+        check_stamps(stamps[:1] if len(stamps) else stamps)
+        return pd.DatetimeIndex(stamps.astype("datetime64[ns]"), tz="UTC")
+    if values.dtype.kind == "f":
+        raise TimeError(
+            f"Stamps should be dates or datetimes; they were numbers such as {values[0]}. Convert with "
+            "pd.to_datetime(..., unit=...)."
+        )
+    texts = [isinstance(value, str) for value in values]
+    if not any(texts):
+        try:
+            return pd.DatetimeIndex(pd.to_datetime(list(values), utc=any(getattr(v, "tzinfo", None) for v in values)))
+        except (TypeError, ValueError) as error:
+            raise TimeError(f"Stamps should be dates or datetimes; the first was {values[0]!r}. {error}") from error
+    iso = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*(Z|[+-]\d\d:?\d\d)?)?")
+    aware = []
+    for row, value in enumerate(values):
+        match = iso.fullmatch(value.strip()) if isinstance(value, str) else None
+        if match is None:
+            raise TimeError(
+                f"Stamps as text should look like 2020-02-03 or 2020-02-03T16:00-05:00; row {row} is {value!r}. "
+                "Convert the column with pd.to_datetime(..., format=...), which says what is day and what is month."
+            )
+        aware.append(bool(match.group(4)))
+    if any(aware) and not all(aware):
+        row = aware.index(not aware[0])
+        raise TimeError(
+            f"Stamps should all have a time zone or none, but row 0 is {values[0]!r} and row {row} is {values[row]!r}. "
+            "Add the offset where it is lacking."
+        )
+    try:
+        return pd.DatetimeIndex(pd.to_datetime(list(values), format="ISO8601", utc=any(aware)))
+    except (ValueError, DataError) as error:
+        raise TimeError(f"Stamps should be dates that exist: {error}") from error
