@@ -12,25 +12,20 @@ The network is Hochreiter and Schmidhuber (1997) with forget gates (Gers et al.,
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, NotEnoughData, NotFitted, UnknownName, did_you_mean
-from ..features.windows import (
-    Scaling,
-    Windows,
-    broken_cells,
-    check_lookback,
-    check_scaler,
-    fit_scaling,
-    refuse_unexplained_nan,
-)
+from ..errors import InputError, NotFitted, UnknownName, did_you_mean
+from ..features import FeatureSet, forward_log_return, technical
+from ..features.windows import Windows, broken_cells, check_lookback, check_scaler
 from ..forecast import Forecast
 from . import fleet
-from .training import History, Samples, Training
+from .fitting import LSTMFitting
+from .network import ENGINES, row_of, upcoming
+from .paths import predict_path
+from .storage import load_lstm, save_lstm
+from .streaming import Stream
 
 if TYPE_CHECKING:
     from ..bars import Bars
@@ -157,7 +152,7 @@ class LSTM:
         given = locals()
         for name in self._parameters():
             setattr(self, name, given[name])
-        self._check()
+        self.check()
 
     # -- configuration -------------------------------------------------------------------------------------------
 
@@ -175,7 +170,7 @@ class LSTM:
             if name not in self._parameters():
                 raise UnknownName(f"LSTM has no parameter {name!r}. {did_you_mean(name, self._parameters())}")
             setattr(self, name, value)
-        self._check()
+        self.check()
         return self
 
     def with_params(self, **params: Any) -> "LSTM":
@@ -186,11 +181,11 @@ class LSTM:
         """Return an unfitted copy that trains `seeds` networks and forecasts their mean."""
         return self.with_params(seeds=seeds)
 
-    def _check(self) -> None:
+    def check(self) -> None:
         check_lookback(self.lookback)
         check_scaler(self.scaler)
         _check_choice("loss", self.loss, ("mse", "huber"))
-        _check_choice("precision", self.precision, tuple(_ENGINES))
+        _check_choice("precision", self.precision, tuple(ENGINES))
         _check_choice("context", self.context, ("window",))
         _check_choice("engine", self.engine, ("auto", "native"))
         _check_choice("head_activation", self.head_activation, ("relu", "tanh", "linear"))
@@ -201,7 +196,7 @@ class LSTM:
                 raise InputError(f"{name} must be a sequence of whole numbers of at least 1, was {widths!r}.")
         if not len(self.hidden):
             raise InputError("hidden must name at least one LSTM layer, was empty. Write hidden=(50,).")
-        if any(not 0 <= p < 1 for p in self._dropouts()):
+        if any(not 0 <= p < 1 for p in self.dropouts()):
             raise InputError(f"dropout must lie in [0, 1), was {self.dropout!r}.")
         for name in ("epochs", "batch_size", "seeds", "threads"):
             if not _is_whole(getattr(self, name), 1):
@@ -217,7 +212,7 @@ class LSTM:
             if not isinstance(value, int | float | np.number) or not low <= value < np.inf:
                 raise InputError(f"{name} must be a finite number of at least {low:g}, was {value!r}.")
 
-    def _dropouts(self) -> list[float]:
+    def dropouts(self) -> list[float]:
         if isinstance(self.dropout, int | float | np.number):
             return [float(self.dropout)] * len(self.hidden)
         if len(self.dropout) != len(self.hidden):
@@ -229,15 +224,11 @@ class LSTM:
     @property
     def target_(self):
         """The target, with the default filled in."""
-        from ..features.targets import forward_log_return
-
         return forward_log_return(1) if self.target is None else self.target
 
     @property
     def program_(self):
         """The features as one compiled program, with the default filled in."""
-        from ..features import FeatureSet, technical
-
         return FeatureSet(technical() if self.features is None else self.features)
 
     def to_dict(self) -> dict[str, Any]:
@@ -247,7 +238,7 @@ class LSTM:
             "target": self.target_.to_dict(),
             "hidden": [int(w) for w in self.hidden],
             "head": [int(w) for w in self.head],
-            "dropout": self._dropouts(),
+            "dropout": self.dropouts(),
         }
         return {"kind": "LSTM", **params}
 
@@ -267,7 +258,7 @@ class LSTM:
         for i, units in enumerate(self.hidden):
             size = 4 * units * (width + units + 1)
             out.append({"name": f"lstm.{i}", "kind": "LSTM", "inputs": width, "units": units, "parameters": size})
-            out[-1] |= {"rows": rows, "dropout": self._dropouts()[i]}
+            out[-1] |= {"rows": rows, "dropout": self.dropouts()[i]}
             width = units
         for j, units in enumerate([*self.head, 1]):
             out.append({"name": f"head.{j}", "kind": "Dense", "inputs": width, "units": units})
@@ -353,8 +344,6 @@ class LSTM:
         """
         self._check_fitted()
         if steps is not None:
-            from .paths import predict_path
-
             return predict_path(self, bars, steps)
         mean = self.predict_seeds(bars, start).mean(axis=0)
         first = row_of(bars, start)
@@ -368,7 +357,7 @@ class LSTM:
     def predict_seeds(self, bars: "Bars", start: Any = None) -> np.ndarray:
         """Return every seed's forecasts, float64 (n_seeds, n_rows, n_symbols); their mean is what `predict` says."""
         self._check_fitted()
-        self._check_symbols(bars)
+        self.check_symbols(bars)
         windows = Windows.over(self.program_.compute(bars), self.lookback, broken_cells(bars), row_of(bars, start))
         return self.predict_windows(windows, bars.symbols)[:, row_of(bars, start) :]
 
@@ -376,7 +365,7 @@ class LSTM:
         """Return every seed's forecast for given windows, (n_seeds, n_bars, n_symbols), NaN where there is none."""
         n_bars, n_symbols, _ = windows.features.shape
         out = np.full((self.seeds, n_bars, n_symbols), np.nan)
-        for columns, nets in self._nets_for(symbols):
+        for columns, nets in self.nets_for(symbols):
             part = windows.take(np.isin(windows.columns, columns)) if self.per_symbol else windows
             for s, net in enumerate(nets):
                 values = net.predict(self, part)
@@ -385,7 +374,7 @@ class LSTM:
                 out[s, part.rows, part.columns] = values
         return out
 
-    def _nets_for(self, symbols: Sequence[str]):
+    def nets_for(self, symbols: Sequence[str]):
         if not self.per_symbol:
             return [(np.arange(len(symbols)), self.nets_[0])]
         return [(np.array([j]), self.nets_[self.symbols_.index(s)]) for j, s in enumerate(symbols)]
@@ -394,7 +383,7 @@ class LSTM:
         if not hasattr(self, "nets_"):
             raise NotFitted("This LSTM has not learned anything yet. Call fit(bars) first, or LSTM.load(directory).")
 
-    def _check_symbols(self, bars: "Bars") -> None:
+    def check_symbols(self, bars: "Bars") -> None:
         unseen = [s for s in bars.symbols if s not in self.symbols_]
         if unseen:
             raise UnknownName(
@@ -405,8 +394,6 @@ class LSTM:
 
     def stream(self, bars: "Bars | None" = None):
         """Return a stream that answers row by row what `predict` would; `bars` is its warm-up."""
-        from .streaming import Stream
-
         self._check_fitted()
         return Stream(self, bars)
 
@@ -414,242 +401,13 @@ class LSTM:
 
     def save(self, directory: Any) -> None:
         """Write everything `load` needs into one directory, atomically; no pickle."""
-        from .storage import save_lstm
-
         self._check_fitted()
         save_lstm(self, directory)
 
     @classmethod
     def load(cls, directory: Any) -> "LSTM":
         """Read what `save` wrote; damaged, foreign or newer directories raise `ArtifactError`."""
-        from .storage import load_lstm
-
         return load_lstm(cls, directory)
-
-
-@dataclass(frozen=True, eq=False)
-class Net:
-    """One trained network: its weights and the scaling it was trained with."""
-
-    weights: dict[str, np.ndarray]
-    inputs: Scaling
-    output: Scaling
-
-    def predict(self, model: LSTM, windows: Windows) -> np.ndarray:
-        """Return the forecasts in units of the target, float64 (n_windows,)."""
-        engine = make_engine(model, len(self.inputs.center), seed=0)
-        engine.set_weights(self.weights)
-        bind(engine, windows, self.inputs)
-        return self.output.inverse(engine.predict(windows.starts))[:, 0]
-
-
-class LSTMFitting:
-    """A fit of an `LSTM`, in stages of independent trainings: search, then refit.
-
-    In the search every network trains on the early rows and is stopped by the late ones. When the model refits, a
-    second stage trains fresh networks on all rows for as many optimiser steps as the median seed wanted.
-    """
-
-    def __init__(self, model: LSTM, bars: "Bars", start: Any = None):
-        model._check()
-        self.model, self.bars = model.with_params(), bars
-        self.program, self.target = model.program_, model.target_
-        first = row_of(bars, start)
-        self.features = self.program.compute(bars)
-        refuse_unexplained_nan(self.features, self.program.names, bars, self.program.warmup, first)
-        windows = Windows.over(self.features, model.lookback, broken_cells(bars), first)
-        outcome = self.target.compute(bars)[windows.rows, windows.columns]
-        finite = np.isfinite(outcome)
-        self._refuse_too_few(int(finite.sum()))
-        n_cells = (len(bars) - first) * len(bars.symbols)
-        self.dropped = {"no full window": n_cells - len(windows), "no outcome yet": int((~finite).sum())}
-        self.windows, self.outcome = windows.take(finite), outcome[finite]
-        self.is_train, self.is_validation = self._split()
-        groups = [np.array([j]) for j in range(len(bars.symbols))] if model.per_symbol else [None]
-        self.groups = [np.ones(len(self.windows), bool) if g is None else self.windows.columns == g[0] for g in groups]
-        self.refits = model.refit and model.validation > 0 and model.patience is not None
-        self.search = [self._trainings(g & self.is_train, g & self.is_validation) for g in self.groups]
-        self.final: list[list[_Member]] | None = None if self.refits else self.search
-
-    def _refuse_too_few(self, n: int) -> None:
-        model, bars = self.model, self.bars
-        needed = model.lookback + self.program.warmup + self.target.info.horizon
-        if n < 1:
-            raise NotEnoughData(
-                f"LSTM needs {needed} bars before it can learn anything (lookback {model.lookback} + warm-up "
-                f"{self.program.warmup} + horizon {self.target.info.horizon}), in a row and without gaps, but bars has "
-                f"{len(bars)}. Load an earlier start, or lower lookback."
-            )
-
-    def _split(self) -> tuple[np.ndarray, np.ndarray]:
-        """Split by date, the same for all symbols; training labels end before the first validation decision."""
-        rows = self.windows.rows
-        if self.model.validation == 0:
-            return np.ones(len(rows), bool), np.zeros(len(rows), bool)
-        dates = np.unique(rows)
-        n_validation = round(self.model.validation * len(dates))
-        if n_validation < 1 or n_validation >= len(dates):
-            raise NotEnoughData(
-                f"validation={self.model.validation} of {len(dates)} decision rows leaves nothing to train or to "
-                "validate on. Load more bars, or pass validation=0."
-            )
-        first = dates[len(dates) - n_validation]
-        label_end = np.asarray(self.target.label_end(self.bars))
-        train = label_end[rows] < self.bars.time[first]
-        if not train.any():
-            raise NotEnoughData(
-                f"No training row's outcome is known before validation begins on {self.bars.dates[first]}. "
-                "Load more bars, or lower validation or the horizon."
-            )
-        return train, rows >= first
-
-    def _trainings(self, train: np.ndarray, validation: np.ndarray, epochs: int | None = None) -> "list[_Member]":
-        """One member per seed, scaled by the training rows alone."""
-        model, windows = self.model, self.windows.take(train)
-        if not len(windows):
-            raise NotEnoughData("A symbol has no training row. Drop it, or train pooled (per_symbol=False).")
-        inputs = fit_scaling(model.scaler, windows, self.program.names)
-        output = Scaling.fit(model.scaler, [self.outcome[train]], [f"the target ({self.target.info})"])
-
-        def samples(which):
-            scaled = output.transform(self.outcome[which][:, None])
-            return Samples(self.windows.starts[which], np.ascontiguousarray(scaled))
-
-        learn, hold_out = samples(train), samples(validation) if validation.any() else None
-        members = []
-        for s in range(model.seeds):
-            threads = model.threads if model.seeds * len(self.groups) == 1 else 1
-            engine = make_engine(model, len(inputs.center), model.seed + s, threads)
-            bind(engine, self.windows, inputs)
-            patience = model.patience if epochs is None else None
-            training = Training(engine, learn, hold_out, epochs or model.epochs, patience)
-            members.append(_Member(training, inputs, output))
-        return members
-
-    def stage(self) -> list[Training]:
-        """Return trainings that are independent and not done; none when the fit is done."""
-        open_ = [m.training for group in self.search for m in group if not m.training.done]
-        if open_ or self.final is self.search:
-            return open_
-        if self.final is None:
-            self.final = [self._refit(g, members) for g, members in zip(self.groups, self.search, strict=True)]
-        return [m.training for group in self.final for m in group if not m.training.done]
-
-    def _refit(self, group: np.ndarray, members: "list[_Member]") -> "list[_Member]":
-        """As many optimiser steps on all rows as the median seed took to its best epoch, to the nearest epoch."""
-        size = self.model.batch_size
-        steps = median(m.training.history.best_epoch for m in members) * -(-len(members[0].training.train) // size)
-        epochs = max(1, round(steps / -(-int(group.sum()) // size)))
-        return self._trainings(group, np.zeros_like(group), epochs)
-
-    @property
-    def fraction(self) -> float:
-        """How far along, from 0 to 1; the refit counts for half."""
-        search = [m.training.fraction for group in self.search for m in group]
-        share = sum(search) / len(search)
-        if not self.refits:
-            return share
-        if self.final is None:
-            return 0.5 * share
-        final = [m.training.fraction for group in self.final for m in group]
-        return 0.5 + 0.5 * sum(final) / len(final)
-
-    def step(self) -> bool:
-        """Run one epoch of one network; return True when the fit is done."""
-        stage = self.stage()
-        if stage:
-            stage[0].step()
-        return not self.stage()
-
-    @property
-    def result(self) -> LSTM:
-        """The fitted model."""
-        if self.final is None or self.stage():
-            raise NotFitted("This fit is not done: call step() until it returns True.")
-        model = self.model
-        model.symbols_ = tuple(self.bars.symbols)
-        model.dropped_ = self.dropped
-        model.nets_ = [[m.net() for m in group] for group in self.final]
-        model.histories_ = [self._history(g, s) for g in range(len(self.groups)) for s in range(model.seeds)]
-        model.history_ = model.histories_[0]
-        model.trained_ = {
-            "bars": self.bars.digest,
-            "first": int(self.bars.time[self.windows.rows[0]]),
-            "last": int(self.bars.time[self.windows.rows[-1]]),
-            "rows": len(self.windows),
-        }
-        from .paths import remember_validation
-
-        model.validation_ = remember_validation(self)
-        return model
-
-    def _history(self, group: int, seed: int) -> History:
-        history = self.search[group][seed].training.history
-        if self.refits and self.final is not None:
-            history.refit_loss = list(self.final[group][seed].training.history.train_loss)
-        return history
-
-
-@dataclass(frozen=True, eq=False)
-class _Member:
-    training: Training
-    inputs: Scaling
-    output: Scaling
-
-    def net(self) -> Net:
-        return Net(self.training.engine.weights(), self.inputs, self.output)
-
-
-_ENGINES = {"fp32": "LSTMTrainer", "fp64": "LSTMTrainer64"}
-
-
-def make_engine(model: LSTM, n_inputs: int, seed: int, threads: int = 1):
-    """Build the native engine for a model's shape."""
-    from ..native import core
-
-    return getattr(core, _ENGINES[model.precision])(
-        n_inputs=n_inputs,
-        hidden=[int(w) for w in model.hidden],
-        head=[int(w) for w in model.head],
-        n_outputs=1,
-        head_activation=model.head_activation,
-        dropout=model._dropouts(),
-        loss=model.loss,
-        huber_delta=float(model.huber_delta),
-        lr=float(model.lr),
-        eps=float(model.eps),
-        weight_decay=float(model.weight_decay),
-        clip=float(model.clip),
-        batch_size=int(model.batch_size),
-        lookback=int(model.lookback),
-        seed=int(seed),
-        init=model.init,
-        threads=int(threads),
-    )
-
-
-def bind(engine, windows: Windows, inputs: Scaling) -> None:
-    """Point an engine at the features; they are scaled as they are gathered, never copied."""
-    engine.bind(windows.features, windows.time_stride, inputs.center, inputs.scale)
-
-
-def upcoming(bars: "Bars", n: int) -> np.ndarray:
-    """Return when the next `n` bars after the last one will be known: session closes, or even steps intraday."""
-    from ..clock import bar_size_ns, next_sessions, session_closes
-
-    last = int(bars.time[-1])
-    if bars.bar_size == "1D" and bars.calendar is not None:
-        return session_closes(bars.calendar, next_sessions(bars.calendar, last, n))
-    return last + np.arange(1, n + 1) * bar_size_ns(bars.bar_size)
-
-
-def row_of(bars: "Bars", start: Any) -> int:
-    """Return the index of the first bar at or after `start`; 0 for None."""
-    if start is None:
-        return 0
-    if isinstance(start, int | np.integer):
-        return int(np.searchsorted(bars.time, start, side="left"))
-    return len(bars) - len(bars.since(start))
 
 
 def _is_whole(value: Any, low: int) -> bool:

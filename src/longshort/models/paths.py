@@ -6,16 +6,15 @@ learned from those rows, and the quantiles of its log errors at each step are la
 one step overlap and are not independent, so the coverage is approximate.
 """
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
+from ..bars import Bars
 from ..errors import InputError, NotEnoughData
+from ..features.windows import Windows
 from ..forecast import Forecast, TargetInfo
-from .lstm import LSTM, LSTMFitting, Net, Windows, upcoming
-
-if TYPE_CHECKING:
-    from ..bars import Bars
+from .network import Net, upcoming
 
 LEVELS = (0.05, 0.95)
 FEWEST_ERRORS = 40  # below this a 5 % quantile is the extreme or its neighbour
@@ -29,7 +28,7 @@ _NEXT_CLOSE = {
 }
 
 
-def predict_path(model: LSTM, bars: "Bars", steps: int) -> Forecast:
+def predict_path(model: Any, bars: "Bars", steps: int) -> Forecast:
     """Forecast the closes of the next `steps` sessions, in the raw price units of the last bar.
 
     Parameters
@@ -51,7 +50,7 @@ def predict_path(model: LSTM, bars: "Bars", steps: int) -> Forecast:
     reason = _why_no_path(model)
     if reason:
         raise InputError(f"predict(steps={steps}) cannot roll this model forward: {reason}.")
-    model._check_symbols(bars)
+    model.check_symbols(bars)
     closes = np.asarray(bars.adjusted("close"))[-_rows_needed(model) :]
     if len(closes) < _rows_needed(model) or not np.isfinite(closes).all():
         raise NotEnoughData(
@@ -74,7 +73,7 @@ def predict_path(model: LSTM, bars: "Bars", steps: int) -> Forecast:
     )
 
 
-def remember_validation(fitting: LSTMFitting) -> dict | None:
+def remember_validation(fitting: Any) -> dict | None:
     """Keep what `predict_path` needs to know about the validation rows: closes, rows, and networks blind to them."""
     if not fitting.is_validation.any() or _why_no_path(fitting.model):
         return None
@@ -88,7 +87,7 @@ def remember_validation(fitting: LSTMFitting) -> dict | None:
     }
 
 
-def _why_no_path(model: LSTM) -> str | None:
+def _why_no_path(model: Any) -> str | None:
     info, inputs = model.target_.info, set(model.program_.inputs)
     if info.kind not in _NEXT_CLOSE or info.horizon != 1 or info.entry != "close":
         return f"its target is the {info}, not a close or a return one bar ahead"
@@ -97,18 +96,16 @@ def _why_no_path(model: LSTM) -> str | None:
     return None
 
 
-def _rows_needed(model: LSTM) -> int:
+def _rows_needed(model: Any) -> int:
     return model.lookback + model.program_.warmup
 
 
-def _nets(model: LSTM, symbol: str) -> list[Net]:
+def _nets(model: Any, symbol: str) -> list[Net]:
     return model.nets_[model.symbols_.index(symbol) if model.per_symbol else 0]
 
 
-def _roll(model: LSTM, nets: list[Net], closes: np.ndarray, steps: int) -> np.ndarray:
+def _roll(model: Any, nets: list[Net], closes: np.ndarray, steps: int) -> np.ndarray:
     """Roll every column of a panel of closes (n_rows, n_columns) forward; return (steps, n_columns)."""
-    from ..bars import Bars
-
     n_rows, n_columns = closes.shape
     closes = np.concatenate([closes, np.full((steps, n_columns), np.nan)])
     names = [f"path-{j}" for j in range(n_columns)]
@@ -124,7 +121,7 @@ def _roll(model: LSTM, nets: list[Net], closes: np.ndarray, steps: int) -> np.nd
     return closes[n_rows:]
 
 
-def _validation_errors(model: LSTM, symbol: str, steps: int) -> np.ndarray | None:
+def _validation_errors(model: Any, symbol: str, steps: int) -> np.ndarray | None:
     """Return log(actual / path) from every validation row, (steps, n_rows), NaN past the end of what fit saw."""
     kept = model.validation_
     if kept is None:

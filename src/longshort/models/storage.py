@@ -6,15 +6,16 @@ import numpy as np
 
 from .. import artifact
 from ..errors import ArtifactError, InputError
+from ..features import FeatureSet, Target
 from ..features.windows import Scaling
-from .lstm import LSTM, Net, make_engine
+from .network import Net, make_engine
 from .training import History
 
 KIND = "lstm"
 VERSION = 1
 
 
-def save_lstm(model: LSTM, directory: Any) -> str:
+def save_lstm(model: Any, directory: Any) -> str:
     """Write a fitted model into one directory, atomically, and return its digest."""
     kept = model.validation_
     searched = [] if kept is None or kept["nets"] is None else kept["nets"]
@@ -43,11 +44,8 @@ def save_lstm(model: LSTM, directory: Any) -> str:
     )
 
 
-def load_lstm(cls: type[LSTM], directory: Any) -> LSTM:
+def load_lstm(cls: type, directory: Any) -> Any:
     """Read a model back; predictions have the bits they had before saving."""
-    from ..features import FeatureSet
-    from ..features.targets import Target
-
     found = artifact.load(directory, KIND, version=VERSION, allow_nan={"validation"})
     document = found.documents["model"]
     params = {name: value for name, value in document["model"].items() if name != "kind"}
@@ -69,7 +67,7 @@ def load_lstm(cls: type[LSTM], directory: Any) -> LSTM:
     return model
 
 
-def _nets(model: LSTM, found: artifact.Artifact, role: str) -> list[list[Net]]:
+def _nets(model: Any, found: artifact.Artifact, role: str) -> list[list[Net]]:
     weights, scaling = found.tensors["weights"], found.tensors["scaling"]
     n_features = len(model.program_.names)
     engine = make_engine(model, n_features, seed=0)
@@ -90,7 +88,7 @@ def _nets(model: LSTM, found: artifact.Artifact, role: str) -> list[list[Net]]:
     return groups
 
 
-def _scaling(model: LSTM, scaling: dict[str, np.ndarray], key: str, n: int) -> Scaling:
+def _scaling(model: Any, scaling: dict[str, np.ndarray], key: str, n: int) -> Scaling:
     center, scale = scaling[f"{key}.center"], scaling[f"{key}.scale"]
     if center.shape != (n,) or scale.shape != (n,) or not (scale > 0).all():
         raise ValueError(f"{key} must hold {n} centers and positive scales, was {center.shape} and {scale.shape}")

@@ -5,14 +5,12 @@ of features.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from .lstm import LSTM, make_engine
-
-if TYPE_CHECKING:
-    from ..bars import Bars
+from ..bars import Bars, State
+from .network import make_engine
 
 
 class Stream:
@@ -35,16 +33,16 @@ class Stream:
     True
     """
 
-    def __init__(self, model: LSTM, bars: "Bars | None" = None):
+    def __init__(self, model: Any, bars: "Bars | None" = None):
         self.symbols = tuple(model.symbols_ if bars is None else bars.symbols)
         if bars is not None:
-            model._check_symbols(bars)
+            model.check_symbols(bars)
         self._model, self._program = model, model.program_
         self._stepper = self._program.stepper(self.symbols)
         n_features = len(self._program.names)
         self._ring = np.full((model.lookback, len(self.symbols), n_features), np.nan)
         self._engines = []
-        for columns, nets in model._nets_for(self.symbols):
+        for columns, nets in model.nets_for(self.symbols):
             for seed, net in enumerate(nets):
                 engine = make_engine(model, n_features, seed=0)
                 engine.set_weights(net.weights)
@@ -69,8 +67,6 @@ class Stream:
         return said.mean(axis=0)
 
     def _push(self, row: "Mapping[str, np.ndarray]") -> None:
-        from ..bars import State
-
         features = np.array(self._stepper.step(row))
         if "state" in row:
             state = np.asarray(row["state"])

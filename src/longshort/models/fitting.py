@@ -1,0 +1,171 @@
+"""A fit of an `LSTM`, taken apart into epochs: windows and scalings once, then a training per network."""
+
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import NotEnoughData, NotFitted
+from ..features.windows import Scaling, Windows, broken_cells, fit_scaling, refuse_unexplained_nan
+from .network import Net, bind, make_engine, row_of
+from .paths import remember_validation
+from .training import History, Samples, Training
+
+if TYPE_CHECKING:
+    from ..bars import Bars
+
+
+class LSTMFitting:
+    """A fit of an `LSTM`, in stages of independent trainings: search, then refit.
+
+    In the search every network trains on the early rows and is stopped by the late ones. When the model refits, a
+    second stage trains fresh networks on all rows for as many optimiser steps as the median seed wanted.
+    """
+
+    def __init__(self, model: Any, bars: "Bars", start: Any = None):
+        model.check()
+        self.model, self.bars = model.with_params(), bars
+        self.program, self.target = model.program_, model.target_
+        first = row_of(bars, start)
+        self.features = self.program.compute(bars)
+        refuse_unexplained_nan(self.features, self.program.names, bars, self.program.warmup, first)
+        windows = Windows.over(self.features, model.lookback, broken_cells(bars), first)
+        outcome = self.target.compute(bars)[windows.rows, windows.columns]
+        finite = np.isfinite(outcome)
+        self._refuse_too_few(int(finite.sum()))
+        n_cells = (len(bars) - first) * len(bars.symbols)
+        self.dropped = {"no full window": n_cells - len(windows), "no outcome yet": int((~finite).sum())}
+        self.windows, self.outcome = windows.take(finite), outcome[finite]
+        self.is_train, self.is_validation = self._split()
+        groups = [np.array([j]) for j in range(len(bars.symbols))] if model.per_symbol else [None]
+        self.groups = [np.ones(len(self.windows), bool) if g is None else self.windows.columns == g[0] for g in groups]
+        self.refits = model.refit and model.validation > 0 and model.patience is not None
+        self.search = [self._trainings(g & self.is_train, g & self.is_validation) for g in self.groups]
+        self.final: list[list[_Member]] | None = None if self.refits else self.search
+
+    def _refuse_too_few(self, n: int) -> None:
+        model, bars = self.model, self.bars
+        needed = model.lookback + self.program.warmup + self.target.info.horizon
+        if n < 1:
+            raise NotEnoughData(
+                f"LSTM needs {needed} bars before it can learn anything (lookback {model.lookback} + warm-up "
+                f"{self.program.warmup} + horizon {self.target.info.horizon}), in a row and without gaps, but bars has "
+                f"{len(bars)}. Load an earlier start, or lower lookback."
+            )
+
+    def _split(self) -> tuple[np.ndarray, np.ndarray]:
+        """Split by date, the same for all symbols; training labels end before the first validation decision."""
+        rows = self.windows.rows
+        if self.model.validation == 0:
+            return np.ones(len(rows), bool), np.zeros(len(rows), bool)
+        dates = np.unique(rows)
+        n_validation = round(self.model.validation * len(dates))
+        if n_validation < 1 or n_validation >= len(dates):
+            raise NotEnoughData(
+                f"validation={self.model.validation} of {len(dates)} decision rows leaves nothing to train or to "
+                "validate on. Load more bars, or pass validation=0."
+            )
+        first = dates[len(dates) - n_validation]
+        label_end = np.asarray(self.target.label_end(self.bars))
+        train = label_end[rows] < self.bars.time[first]
+        if not train.any():
+            raise NotEnoughData(
+                f"No training row's outcome is known before validation begins on {self.bars.dates[first]}. "
+                "Load more bars, or lower validation or the horizon."
+            )
+        return train, rows >= first
+
+    def _trainings(self, train: np.ndarray, validation: np.ndarray, epochs: int | None = None) -> "list[_Member]":
+        """One member per seed, scaled by the training rows alone."""
+        model, windows = self.model, self.windows.take(train)
+        if not len(windows):
+            raise NotEnoughData("A symbol has no training row. Drop it, or train pooled (per_symbol=False).")
+        inputs = fit_scaling(model.scaler, windows, self.program.names)
+        output = Scaling.fit(model.scaler, [self.outcome[train]], [f"the target ({self.target.info})"])
+
+        def samples(which):
+            scaled = output.transform(self.outcome[which][:, None])
+            return Samples(self.windows.starts[which], np.ascontiguousarray(scaled))
+
+        learn, hold_out = samples(train), samples(validation) if validation.any() else None
+        members = []
+        for s in range(model.seeds):
+            threads = model.threads if model.seeds * len(self.groups) == 1 else 1
+            engine = make_engine(model, len(inputs.center), model.seed + s, threads)
+            bind(engine, self.windows, inputs)
+            patience = model.patience if epochs is None else None
+            training = Training(engine, learn, hold_out, epochs or model.epochs, patience)
+            members.append(_Member(training, inputs, output))
+        return members
+
+    def stage(self) -> list[Training]:
+        """Return trainings that are independent and not done; none when the fit is done."""
+        open_ = [m.training for group in self.search for m in group if not m.training.done]
+        if open_ or self.final is self.search:
+            return open_
+        if self.final is None:
+            self.final = [self._refit(g, members) for g, members in zip(self.groups, self.search, strict=True)]
+        return [m.training for group in self.final for m in group if not m.training.done]
+
+    def _refit(self, group: np.ndarray, members: "list[_Member]") -> "list[_Member]":
+        """As many optimiser steps on all rows as the median seed took to its best epoch, to the nearest epoch."""
+        size = self.model.batch_size
+        steps = median(m.training.history.best_epoch for m in members) * -(-len(members[0].training.train) // size)
+        epochs = max(1, round(steps / -(-int(group.sum()) // size)))
+        return self._trainings(group, np.zeros_like(group), epochs)
+
+    @property
+    def fraction(self) -> float:
+        """How far along, from 0 to 1; the refit counts for half."""
+        search = [m.training.fraction for group in self.search for m in group]
+        share = sum(search) / len(search)
+        if not self.refits:
+            return share
+        if self.final is None:
+            return 0.5 * share
+        final = [m.training.fraction for group in self.final for m in group]
+        return 0.5 + 0.5 * sum(final) / len(final)
+
+    def step(self) -> bool:
+        """Run one epoch of one network; return True when the fit is done."""
+        stage = self.stage()
+        if stage:
+            stage[0].step()
+        return not self.stage()
+
+    @property
+    def result(self) -> Any:
+        """The fitted model."""
+        if self.final is None or self.stage():
+            raise NotFitted("This fit is not done: call step() until it returns True.")
+        model = self.model
+        model.symbols_ = tuple(self.bars.symbols)
+        model.dropped_ = self.dropped
+        model.nets_ = [[m.net() for m in group] for group in self.final]
+        model.histories_ = [self._history(g, s) for g in range(len(self.groups)) for s in range(model.seeds)]
+        model.history_ = model.histories_[0]
+        model.trained_ = {
+            "bars": self.bars.digest,
+            "first": int(self.bars.time[self.windows.rows[0]]),
+            "last": int(self.bars.time[self.windows.rows[-1]]),
+            "rows": len(self.windows),
+        }
+        model.validation_ = remember_validation(self)
+        return model
+
+    def _history(self, group: int, seed: int) -> History:
+        history = self.search[group][seed].training.history
+        if self.refits and self.final is not None:
+            history.refit_loss = list(self.final[group][seed].training.history.train_loss)
+        return history
+
+
+@dataclass(frozen=True, eq=False)
+class _Member:
+    training: Training
+    inputs: Scaling
+    output: Scaling
+
+    def net(self) -> Net:
+        return Net(self.training.engine.weights(), self.inputs, self.output)
