@@ -101,6 +101,13 @@ class Fold:
         Whether more bars cannot add rows to the test part any more.
     failure : str or None
         Why there are no forecasts, when the fit failed.
+
+    Examples
+    --------
+    >>> days = np.arange("2020-01-01", "2020-03-01", dtype="datetime64[D]").astype("datetime64[ns]").astype(np.int64)
+    >>> fold = WalkForward(train="20D", test="10D", embargo=2).split(days)[0]
+    >>> print(fold)
+    fold 0: train 2020-01-01 .. 2020-01-18 (18 rows), test 2020-01-21 .. 2020-01-30 (10 rows)
     """
 
     number: int

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import ledger
-from ..errors import InputError
+from ..errors import ArtifactError, InputError
 from ..forecast import Forecast, Forecaster
 from ..models import fleet
 from .splits import NEVER, Fold, Folds, WalkForward
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ..bars import Bars
 
 log = logging.getLogger(__name__)
-
-KIND, VERSION = "study", 1
 
 
 def walk_forward(
@@ -70,6 +68,17 @@ def walk_forward(
     -----
     The run counts as one trial in the ledger, however many folds and seeds; the same configuration on the same bars is
     not counted again.
+
+    Examples
+    --------
+    The next week's volatility of AAPL, by a regression on its past, refitted every year:
+
+    >>> import longshort as ls
+    >>> from longshort import features as f, models as m
+    >>> bars = ls.load_bars("AAPL", start="2005-01-01", end="2014-12-31", source="sample")
+    >>> study = walk_forward(m.AutoRegression(f.forward_volatility(5)), bars, ls.WalkForward("5Y", "1Y"), baselines=[])
+    >>> len(study.folds), study.verdict().exit_code
+    (5, 0)
     """
     if isinstance(seeds, bool) or not isinstance(seeds, int | np.integer) or seeds < 1:
         raise InputError(f"seeds must be a whole number of at least 1, was {seeds!r}.")
@@ -361,6 +370,17 @@ class Study:
         Training histories, None for models without.
     trials, trials_where
         Different configurations tried up to this one, and where that was counted.
+
+    Examples
+    --------
+    >>> import longshort as ls
+    >>> from longshort import features as f, models as m
+    >>> bars = ls.load_bars("AAPL", start="2010-01-01", end="2014-12-31", source="sample")
+    >>> study = ls.walk_forward(m.Drift(f.forward_close()), bars, ls.WalkForward("2Y", "1Y"), baselines=[])
+    >>> print(study.folds[0])
+    fold 0: train 2010-01-04 .. 2012-01-03 (504 rows), test 2012-01-04 .. 2013-01-03 (251 rows)
+    >>> sorted(study.scores()), study.verdict().exit_code
+    (['Drift', 'drift', 'persistence'], 3)
     """
 
     forecaster: Any
@@ -399,7 +419,7 @@ class Study:
     @property
     def name(self) -> str:
         """What the model is called."""
-        return _name(self.forecaster)
+        return str(getattr(self.forecaster, "described", type(self.forecaster).__name__))
 
     def evidence(self) -> Evidence:
         """Return the study as evidence for `judge`."""
@@ -456,16 +476,21 @@ class Study:
 
     def save(self, directory: str | os.PathLike) -> str:
         """Write the study into one directory, atomically, and return its digest; no pickle."""
-        from .keeping import save
+        from . import keeping
 
-        return save(self, directory)
+        return keeping.save(self, directory)
 
     @classmethod
     def load(cls, directory: str | os.PathLike) -> "Study":
         """Read a saved study; every number is the one that was saved."""
-        from .keeping import load
+        from . import keeping
 
-        return load(directory)
+        kept, records = keeping.load(directory)
+        study = cls(**kept)
+        found = study.records()
+        if (found[-1]["digest"] if found else None) != records["digest"] or len(found) != records["n"]:
+            raise ArtifactError(f"The forecasts in {directory} are not the ones recorded. Restore it from a backup.")
+        return study
 
     def _last_value(self) -> np.ndarray | None:
         """The latest value of the target known at each decision, NaN where there is none."""

@@ -73,6 +73,22 @@ class Evidence:
         Reasons of failed folds.
     dated : bool
         Whether `time` is known or only the order.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> outcome = rng.normal(size=(500, 1))
+    >>> case = Evidence(
+    ...     name="a hunch",
+    ...     target=TargetInfo("return"),
+    ...     time=np.arange(500),
+    ...     actual=outcome,
+    ...     forecast=0.3 * outcome + rng.normal(size=(500, 1)),
+    ...     baselines={"zero": np.zeros((500, 1))},
+    ...     dated=False,
+    ... )
+    >>> print(judge(case).sentence.split("(")[0])
+    Edge: on 500 out-of-sample rows a hunch knew more about the return over the next bar than zero
     """
 
     name: str
@@ -105,6 +121,16 @@ class Verdict:
         The answer in plain words, with its numbers.
     details : dict
         Everything behind it, JSON-able: benchmarks, skill by fold and year, calibration, seeds, challengers, power.
+
+    Examples
+    --------
+    >>> from longshort.evaluation import referee
+    >>> rng = np.random.default_rng(1)
+    >>> verdict = referee(y_true=rng.normal(size=1000), y_pred=rng.normal(size=1000))
+    >>> verdict.exit_code, verdict.edge, sorted(verdict.details["benchmarks"])
+    (3, False, ['expanding_mean', 'zero'])
+    >>> print(verdict.sentence.split(":")[0])
+    No evidence
     """
 
     exit_code: int
@@ -145,7 +171,18 @@ class Verdict:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Weigh the evidence."""
+    """Weigh the evidence.
+
+    Examples
+    --------
+    >>> from longshort.evaluation import Evidence
+    >>> rng = np.random.default_rng(1)
+    >>> noise, outcome = rng.normal(size=(2, 500, 1))
+    >>> naive = {"zero": np.zeros((500, 1))}
+    >>> target, time = TargetInfo("return"), np.arange(500)
+    >>> judge(Evidence("noise", target, time, outcome, noise, naive)).exit_code
+    3
+    """
     case = _Case(evidence)
     details = case.details()
     exit_code = EDGE if details["edge"] else NO_EVIDENCE
@@ -497,10 +534,7 @@ def _caveats(d: dict[str, Any]) -> str:
 
 
 _PLAIN = {
-    "last": "the last close",
-    "last_close": "the last close",
-    "last_realised": "the last realised value",
-    "last_realized": "the last realised value",
+    "last": "the last known value",
     "persistence": "persistence",
     "drift": "the drift",
     "zero": "zero",
