@@ -333,7 +333,7 @@ def overview_png(path, closes: Closes, nxt: Next | None, sentence: str, note: st
 
     Parameters
     ----------
-    path : path-like
+    path : path-like or binary file
         Where the PNG goes.
     closes, nxt : Closes, Next
         As in the report; without `nxt` the enlarged part takes the whole lower row.
@@ -341,14 +341,7 @@ def overview_png(path, closes: Closes, nxt: Next | None, sentence: str, note: st
         The verdict.
     note : str
         A line of small print below the drawing.
-
-    Returns
-    -------
-    Path
-        `path`.
     """
-    from pathlib import Path
-
     import matplotlib
 
     matplotlib.use("Agg", force=False)
@@ -370,8 +363,7 @@ def overview_png(path, closes: Closes, nxt: Next | None, sentence: str, note: st
         _draw_next(figure.add_subplot(grid[1, 1]), nxt)
     if note:
         figure.supxlabel(note, x=0.016, ha="left", fontsize=8, color=_SOFT)
-    figure.savefig(path, metadata={"Software": None})
-    return Path(path)
+    figure.savefig(path, format="png", metadata={"Software": None})
 
 
 _INK, _SOFT, _MODEL, _NAIVE, _RULE = "#15171c", "#5d636d", "#0b65b3", "#b86a00", "#e4e4df"
