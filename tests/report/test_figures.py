@@ -94,6 +94,7 @@ def test_a_deep_network_stays_inside_the_page():
 
 
 def test_the_overview_is_a_png(tmp_path):
-    path = figures.overview_png(tmp_path / "o.png", closes(), following(), "No evidence.", "note")
+    path = tmp_path / "o.png"
+    figures.overview_png(path, closes(), following(), "No evidence.", "note")
     assert path.read_bytes().startswith(b"\x89PNG")
     figures.overview_png(tmp_path / "p.png", closes(), None, "No evidence.")
