@@ -361,9 +361,9 @@ double fma_peak(double seconds) {
     const auto begin = Clock::now();
     while (std::chrono::duration<double>(Clock::now() - begin).count() < seconds) {
         vec<float> x[chains];
+#pragma GCC unroll 32
         for (int c = 0; c < chains; ++c) x[c] = broadcast(0.001f * static_cast<float>(c));
-        vec<float> a = broadcast(0.999f);
-        asm volatile("" : "+m"(a));  // the compiler must not know the values
+        const vec<float> a = in_register(broadcast(0.999f));
         constexpr int rounds = 100000;
         const auto start = Clock::now();
         for (int k = 0; k < rounds; ++k) {
@@ -372,6 +372,7 @@ double fma_peak(double seconds) {
         }
         const double elapsed = std::chrono::duration<double>(Clock::now() - start).count();
         vec<float> sum{};
+#pragma GCC unroll 32
         for (int c = 0; c < chains; ++c) sum += x[c];
         asm volatile("" : "+m"(sum));
         best = std::max(best, 2.0 * simd<float>::lanes * chains * rounds / elapsed * 1e-9);

@@ -1,0 +1,333 @@
+"""Training speed of the tutorial LSTM: longshort, PyTorch and Keras side by side.
+
+The job: windows of 60 steps of one series, two LSTM layers of 50 units, dropout 0.2 after each, one output, batches of
+32, Adam, mean squared error, 1952 windows an epoch. Every contender runs in a process of its own, the contenders take
+turns for several rounds, and medians are compared. An epoch's speed is the median over the epochs after the first.
+Contenders with one thread are also compared by the processor time they used, which other programs disturb less.
+
+    python benchmarks/train.py --keras-python .venv-bench/bin/python
+    python benchmarks/train.py --only longshort-1,torch-1 --rounds 3
+    python benchmarks/train.py --memory
+
+"FMA floor" is the time the bare arithmetic would take at the measured rate of one core's fused multiply-adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+STEPS, UNITS, DROPOUT, BATCH, WINDOWS = 60, 50, 0.2, 32, 1952
+# multiply-adds per window and time step: forward, gradient of the states, gradient of the weights; no gradient is
+# needed for the inputs of the first layer
+_GATES = 4 * UNITS
+FLOP_PER_WINDOW = 2 * STEPS * _GATES * ((UNITS + 1) + UNITS + (UNITS + 1) + 3 * (2 * UNITS))
+
+CONTENDERS = {  # name: (what it is, environment)
+    "longshort-1": ("longshort, 1 thread", {}),
+    "longshort-2": ("longshort, 2 threads, one model", {}),
+    "longshort-fleet": ("longshort, 2 models on 2 threads", {}),
+    "torch-1": ("PyTorch loop, 1 thread", {"OMP_NUM_THREADS": "1"}),
+    "torch-1-malloc": ("PyTorch loop, 1 thread, malloc settings", {"OMP_NUM_THREADS": "1"}),
+    "torch-2": ("PyTorch loop, 2 threads", {"OMP_NUM_THREADS": "2"}),
+    "torch-2-malloc": ("PyTorch loop, 2 threads, malloc settings", {"OMP_NUM_THREADS": "2"}),
+    "keras-1": ("Keras/TensorFlow fit, 1 thread", {"TF_CPP_MIN_LOG_LEVEL": "3"}),
+    "keras-2": ("Keras/TensorFlow fit, 2 threads", {"TF_CPP_MIN_LOG_LEVEL": "3"}),
+}
+
+
+def series():
+    """Return a reproducible random walk on [0, 1] with the first window's start and target rows."""
+    import numpy as np
+
+    x = np.cumsum(np.random.default_rng(0).normal(size=WINDOWS + STEPS))
+    x = (x - x.min()) / np.ptp(x)
+    return x, np.arange(WINDOWS), x[STEPS:].reshape(-1, 1)
+
+
+def windows():
+    import numpy as np
+
+    x, starts, targets = series()
+    return np.stack([x[s : s + STEPS] for s in starts]).astype(np.float32)[..., None], targets.astype(np.float32)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Contenders: each returns the (wall, processor) seconds of every epoch and the last training loss
+
+
+def run_longshort(threads: int, epochs: int):
+    trainer = _trainer(threads)
+    x, starts, targets = series()
+    trainer.bind(x, 1, [0.0], [1.0])
+    return _timed(lambda: trainer.epoch(starts, targets), epochs)
+
+
+def run_longshort_fleet(epochs: int):
+    from concurrent.futures import ThreadPoolExecutor
+
+    x, starts, targets = series()
+    trainers = [_trainer(1, seed) for seed in (0, 1)]
+    for trainer in trainers:
+        trainer.bind(x, 1, [0.0], [1.0])
+    with ThreadPoolExecutor(2) as pool:
+        seconds, loss = _timed(lambda: list(pool.map(lambda t: t.epoch(starts, targets), trainers)).pop(), epochs)
+    return [(wall / 2, cpu / 2) for wall, cpu in seconds], loss  # two models' epochs in this time
+
+
+def _trainer(threads: int, seed: int = 0, n_inputs: int = 1):
+    from longshort.native import core
+
+    return core.LSTMTrainer(
+        n_inputs=n_inputs,
+        hidden=[UNITS, UNITS],
+        dropout=[DROPOUT, DROPOUT],
+        lookback=STEPS,
+        batch_size=BATCH,
+        init="keras",
+        eps=1e-7,
+        seed=seed,
+        threads=threads,
+    )
+
+
+def run_torch(threads: int, malloc: bool, epochs: int):
+    if malloc:  # keep the work space of a step instead of giving it back to the system every time (glibc)
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(1, UNITS, num_layers=2, dropout=DROPOUT, batch_first=True)
+            self.drop = nn.Dropout(DROPOUT)
+            self.dense = nn.Linear(UNITS, 1)
+
+        def forward(self, x):
+            return self.dense(self.drop(self.lstm(x)[0][:, -1]))
+
+    inputs, targets = (torch.from_numpy(a) for a in windows())
+    net, criterion = Net(), nn.MSELoss()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+
+    def epoch():
+        total = 0.0
+        for batch in torch.randperm(WINDOWS).split(BATCH):
+            optimizer.zero_grad()
+            loss = criterion(net(inputs[batch]), targets[batch])
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(batch)
+        return total / WINDOWS
+
+    return _timed(epoch, epochs)
+
+
+def run_keras(threads: int, epochs: int):
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((STEPS, 1)),
+            keras.layers.LSTM(UNITS, return_sequences=True),
+            keras.layers.Dropout(DROPOUT),
+            keras.layers.LSTM(UNITS),
+            keras.layers.Dropout(DROPOUT),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile(optimizer="adam", loss="mean_squared_error")
+    marks = []
+
+    class Clock(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            marks.append((time.perf_counter(), time.process_time()))
+
+        def on_epoch_end(self, epoch, logs=None):
+            wall, cpu = marks[-1]
+            marks[-1] = (time.perf_counter() - wall, time.process_time() - cpu)
+
+    inputs, targets = windows()
+    history = model.fit(inputs, targets, epochs=epochs, batch_size=BATCH, verbose=0, callbacks=[Clock()])
+    return marks, history.history["loss"][-1]
+
+
+def _timed(epoch, epochs: int):
+    seconds, loss = [], float("nan")
+    for _ in range(epochs):
+        wall, cpu = time.perf_counter(), time.process_time()
+        loss = epoch()
+        seconds.append((time.perf_counter() - wall, time.process_time() - cpu))
+    return seconds, loss
+
+
+def contend(name: str, epochs: int) -> dict:
+    """Run one contender in this process."""
+    family, *rest = name.split("-")
+    if name == "longshort-fleet":
+        seconds, loss = run_longshort_fleet(epochs)
+    elif family == "longshort":
+        seconds, loss = run_longshort(int(rest[0]), epochs)
+    elif family == "torch":
+        seconds, loss = run_torch(int(rest[0]), "malloc" in rest, epochs)
+    else:
+        seconds, loss = run_keras(int(rest[0]), epochs)
+    wall, cpu = (statistics.median(column) for column in zip(*seconds[1:], strict=True))
+    return {
+        "wall": WINDOWS / wall,
+        "cpu": WINDOWS / cpu,
+        "first_epoch_extra": seconds[0][0] - wall,
+        "loss": float(loss),
+    }
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def memory() -> dict:
+    """Train an epoch on 100,000 rows of 16 features; what grows with the rows is compared to their float64 matrix.
+
+    The model and the work space of a batch do not depend on the rows: an epoch on few rows has claimed them before.
+    """
+    import gc
+
+    import numpy as np
+
+    n_features = 16
+    trainer = _trainer(1, n_inputs=n_features)
+
+    def train(n_rows):
+        data = np.random.default_rng(0).standard_normal((n_rows, n_features))
+        starts = np.arange(0, (n_rows - STEPS) * n_features, n_features)
+        targets = np.zeros((len(starts), 1), dtype=np.float32)
+        trainer.bind(data, n_features, np.zeros(n_features), np.ones(n_features))
+        trainer.epoch(starts, targets)
+        return data.nbytes
+
+    def peak():
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+
+    gc.collect()
+    at_start = peak()
+    train(2 * BATCH + STEPS)
+    with_model = peak()
+    matrix = train(100_000)
+    return {
+        "matrix_mb": matrix / 1e6,
+        "grown_mb": (peak() - with_model) / 1e6,
+        "ratio": (peak() - with_model) / matrix,
+        "model_mb": (with_model - at_start) / 1e6,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--only", help="comma-separated names: " + ", ".join(CONTENDERS))
+    parser.add_argument("--keras-python", help="interpreter that has tensorflow and keras")
+    parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has torch")
+    parser.add_argument("--json", help="write the figures to this file")
+    parser.add_argument("--memory", action="store_true", help="measure memory instead of speed")
+    parser.add_argument("--contender", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.contender:
+        print(json.dumps(contend(options.contender, options.epochs)))
+        return
+    if options.memory:
+        found = memory()
+        print(
+            f"100,000 rows x 16 features, lookback {STEPS}: the matrix has {found['matrix_mb']:.1f} MB, training on it "
+            f"took {found['grown_mb']:.1f} MB, itself included ({found['ratio']:.2f} x the matrix), beside "
+            f"{found['model_mb']:.1f} MB for the model and the work space of a batch"
+        )
+        return
+    names = options.only.split(",") if options.only else list(CONTENDERS)
+    if options.keras_python is None:
+        skipped = [name for name in names if name.startswith("keras")]
+        names = [name for name in names if name not in skipped]
+        if skipped:
+            print("without --keras-python: skipped " + ", ".join(skipped))
+    figures = measure(names, options)
+    report(figures)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(figures, file, indent=1)
+
+
+def measure(names: list[str], options: argparse.Namespace) -> dict:
+    """Run all contenders in turn, `rounds` times; every other round in reverse order."""
+    from longshort.native import core
+
+    figures = {name: {"wall": [], "cpu": []} for name in names}
+    peaks = []
+    for round_number in range(options.rounds):
+        peaks.append(core.fma_peak(0.3))
+        for name in names if round_number % 2 == 0 else names[::-1]:
+            python = {"keras": options.keras_python, "torch": options.torch_python}.get(name.split("-")[0])
+            command = [python or sys.executable, __file__, "--contender", name, "--epochs", str(options.epochs)]
+            done = subprocess.run(command, env={**os.environ, **CONTENDERS[name][1]}, capture_output=True, text=True)
+            if done.returncode:
+                sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
+            found = json.loads(done.stdout.splitlines()[-1])
+            for clock, values in figures[name].items():
+                values.append(found[clock])
+            print(f"round {round_number + 1}: {CONTENDERS[name][0]:45s} {found['wall']:8.0f} windows/s", flush=True)
+    return {"fma_gflops": max(peaks), "isa": core.isa, "rounds": options.rounds, "windows_per_second": figures}
+
+
+def report(figures: dict) -> None:
+    """Print the table, then the ratios."""
+    speeds = figures["windows_per_second"]
+    wall = {name: statistics.median(values["wall"]) for name, values in speeds.items()}
+    cpu = {name: statistics.median(values["cpu"]) for name, values in speeds.items()}
+    floor = figures["fma_gflops"] * 1e9 / FLOP_PER_WINDOW
+    print(
+        f"\nFMA floor of one core ({figures['isa']}): {figures['fma_gflops']:.0f} GFLOP/s / "
+        f"{FLOP_PER_WINDOW / 1e6:.2f} MFLOP = {floor:.0f} windows/s. Medians of {figures['rounds']} rounds.\n"
+    )
+    print(f"{'':45s} windows/s  (range)           share of the floor   per processor second")
+    for name, value in wall.items():
+        cores = 1 if "-1" in name else 2
+        spread = f"({min(speeds[name]['wall']):.0f}-{max(speeds[name]['wall']):.0f})"
+        print(f"{CONTENDERS[name][0]:45s} {value:9.0f}  {spread:16s} {value / floor / cores:10.0%} {cpu[name]:22.0f}")
+    print()
+    for own in ("longshort-1", "longshort-2"):
+        for rival in speeds:
+            if own in speeds and not rival.startswith("longshort"):
+                text = f"{CONTENDERS[own][0]} / {CONTENDERS[rival][0]}"
+                ratio = f"{wall[own] / wall[rival]:6.2f}"
+                if "-1" in own and "-1" in rival:
+                    ratio += f"   by processor time {cpu[own] / cpu[rival]:6.2f}"
+                print(f"{text:80s} {ratio}")
+    keras = [wall[name] for name in speeds if name.startswith("keras")]
+    ours = [wall[name] for name in ("longshort-1", "longshort-2") if name in speeds]
+    if keras and ours:
+        print(f"{'each at its best on 2 cores: longshort / Keras':80s} {max(ours) / max(keras):6.2f}")
+    if "longshort-1" in speeds:
+        print(
+            f"{'longshort, 1 thread: share of the FMA floor by processor time':80s} {cpu['longshort-1'] / floor:6.0%}"
+        )
+
+
+if __name__ == "__main__":
+    main()
