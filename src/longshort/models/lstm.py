@@ -22,10 +22,11 @@ from ..features.windows import Windows, broken_cells, check_lookback, check_scal
 from ..forecast import Forecast
 from . import fleet
 from .fitting import LSTMFitting
-from .network import ENGINES, row_of, upcoming
+from .network import ENGINES, Net, row_of, upcoming
 from .paths import predict_path
 from .storage import load_lstm, save_lstm
 from .streaming import Stream
+from .training import History
 
 if TYPE_CHECKING:
     from ..bars import Bars
@@ -118,6 +119,14 @@ class LSTM:
     True
     """
 
+    symbols_: tuple[str, ...]
+    dropped_: dict[str, int]
+    trained_: dict[str, Any]
+    nets_: list[list[Net]]  # one list per group of symbols (one group when pooled), one net per seed
+    histories_: list[History]
+    history_: History
+    validation_: dict[str, Any] | None
+
     def __init__(
         self,
         features: Any = None,
@@ -149,9 +158,15 @@ class LSTM:
         init: str = "torch",
         eps: float = 1e-8,
     ):
-        given = locals()
-        for name in self._parameters():
-            setattr(self, name, given[name])
+        self.features, self.target, self.lookback = features, target, lookback
+        self.hidden, self.head, self.dropout = hidden, head, dropout
+        self.loss, self.epochs, self.batch_size = loss, epochs, batch_size
+        self.lr, self.validation, self.patience = lr, validation, patience
+        self.seeds, self.seed, self.threads = seeds, seed, threads
+        self.precision, self.context, self.scaler = precision, context, scaler
+        self.engine, self.refit, self.per_symbol = engine, refit, per_symbol
+        self.clip, self.weight_decay, self.huber_delta = clip, weight_decay, huber_delta
+        self.head_activation, self.init, self.eps = head_activation, init, eps
         self.check()
 
     # -- configuration -------------------------------------------------------------------------------------------
@@ -411,7 +426,7 @@ class LSTM:
 
 
 def _is_whole(value: Any, low: int) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= low
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= low)
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

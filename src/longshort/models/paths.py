@@ -141,10 +141,11 @@ def _validation_errors(model: Any, symbol: str, steps: int) -> np.ndarray | None
 
 
 def _interval(path: np.ndarray, errors: list[np.ndarray | None]) -> dict[float, np.ndarray] | None:
-    if any(e is None or np.isfinite(e).sum(axis=1).min() < FEWEST_ERRORS for e in errors):
+    enough = [e for e in errors if e is not None and np.isfinite(e).sum(axis=1).min() >= FEWEST_ERRORS]
+    if len(enough) < len(errors):
         return None
     out = {level: np.empty_like(path) for level in LEVELS}
-    for j, symbol_errors in enumerate(errors):
+    for j, symbol_errors in enumerate(enough):
         for h, row in enumerate(symbol_errors):
             known = np.sort(row[np.isfinite(row)])
             n = len(known)

@@ -47,15 +47,16 @@ class Stream:
                 engine = make_engine(model, n_features, seed=0)
                 engine.set_weights(net.weights)
                 self._engines.append((seed, columns, engine, net))
-        for i in range(0 if bars is None else len(bars)):
-            self._push(bars.row(i))
+        if bars is not None:
+            for i in range(len(bars)):
+                self._push(bars.row(i))
 
     def step(self, row: "Mapping[str, np.ndarray]") -> np.ndarray:
         """Take one closed row (as `Bars.row` gives it) and return the forecasts, (n_symbols,); NaN without a window."""
         self._push(row)
         model = self._model
         said = np.full((model.seeds, len(self.symbols)), np.nan)
-        full = np.isfinite(self._ring).all(axis=(0, 2))
+        full = np.asarray(np.isfinite(self._ring).all(axis=(0, 2)))
         for seed, columns, engine, net in self._engines:
             ready = columns[full[columns]]
             if not len(ready):
@@ -69,8 +70,7 @@ class Stream:
     def _push(self, row: "Mapping[str, np.ndarray]") -> None:
         features = np.array(self._stepper.step(row))
         if "state" in row:
-            state = np.asarray(row["state"])
-            features[(state == State.MISSING) | (state == State.HALTED)] = np.nan
+            features[np.isin(row["state"], (State.MISSING, State.HALTED))] = np.nan
         self._ring[:-1] = self._ring[1:]
         self._ring[-1] = features
 
