@@ -84,7 +84,7 @@ def test_scaling_ignores_every_row_outside_the_training_windows():
         before = fit_scaling(kind, train, ["a", "b"])
         changed = features.copy()
         changed[20:] = 1e9
-        after = fit_scaling(kind, Windows(changed, 5, train.starts), ["a", "b"])
+        after = fit_scaling(kind, Windows(changed, 5, train.rows, train.columns), ["a", "b"])
         assert before.center.tobytes() == after.center.tobytes()
         assert before.scale.tobytes() == after.scale.tobytes()
 

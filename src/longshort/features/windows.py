@@ -14,7 +14,6 @@ break nothing. Scalers learn from the rows the training windows cover, and from 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,22 +36,23 @@ class Windows:
         Shared, never copied.
     lookback : int
         Rows in a window.
-    starts : int64 array (n_windows,)
-        Element offset of each window's first number in the flat feature array, ordered by decision row, then symbol.
+    rows, columns : int32 array (n_windows,)
+        Decision row and symbol of each window, ordered by row, then symbol.
 
     Examples
     --------
     >>> import numpy as np
     >>> w = Windows.over(np.arange(12.0).reshape(6, 2, 1), lookback=3)
-    >>> len(w), w.rows, w.columns
-    (8, array([2, 2, 3, 3, 4, 4, 5, 5]), array([0, 1, 0, 1, 0, 1, 0, 1]))
-    >>> w[1].ravel()
-    array([1., 3., 5.])
+    >>> w.rows.tolist(), w.columns.tolist()
+    ([2, 2, 3, 3, 4, 4, 5, 5], [0, 1, 0, 1, 0, 1, 0, 1])
+    >>> w[1].ravel(), w.starts[1]
+    (array([1., 3., 5.]), np.int64(1))
     """
 
     features: np.ndarray
     lookback: int
-    starts: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
 
     @classmethod
     def over(cls, features: np.ndarray, lookback: int, broken: np.ndarray | None = None, start: int = 0) -> "Windows":
@@ -81,30 +81,26 @@ class Windows:
             valid &= np.isfinite(features[:, :, k])
         full = _run_of(valid, lookback)
         full[:start] = False
-        rows, columns = np.nonzero(full)
-        rows -= lookback - 1
-        rows *= n_symbols
-        rows += columns
-        rows *= n_features
-        return cls(features, lookback, rows)
+        rows, columns = (index.astype(np.int32) for index in np.nonzero(full))
+        return cls(features, lookback, rows, columns)
 
     @property
     def time_stride(self) -> int:
         """Elements between two consecutive rows of one symbol."""
         return self.features.shape[1] * self.features.shape[2]
 
-    @cached_property
-    def rows(self) -> np.ndarray:
-        """Decision row of each window, int64 (n_windows,)."""
-        return self.starts // self.time_stride + (self.lookback - 1)
-
-    @cached_property
-    def columns(self) -> np.ndarray:
-        """Symbol column of each window, int64 (n_windows,)."""
-        return self.starts % self.time_stride // self.features.shape[2]
+    @property
+    def starts(self) -> np.ndarray:
+        """Element offset of each window's first number in the flat feature array, int64 (n_windows,)."""
+        starts = self.rows.astype(np.int64)
+        starts -= self.lookback - 1
+        starts *= self.features.shape[1]
+        starts += self.columns
+        starts *= self.features.shape[2]
+        return starts
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.rows)
 
     def __getitem__(self, i: int) -> np.ndarray:
         """Return window `i` as a (lookback, n_features) view."""
@@ -113,7 +109,7 @@ class Windows:
 
     def take(self, which: np.ndarray) -> "Windows":
         """Return the windows selected by a mask or by indices."""
-        return Windows(self.features, self.lookback, self.starts[which])
+        return Windows(self.features, self.lookback, self.rows[which], self.columns[which])
 
     def cells(self) -> np.ndarray:
         """Return which (row, column) cells the windows cover, bool (n_bars, n_symbols)."""
@@ -121,7 +117,7 @@ class Windows:
         edges = np.zeros((n_bars + 1, n_symbols), dtype=np.int32)
         np.add.at(edges, (self.rows - (self.lookback - 1), self.columns), 1)
         np.add.at(edges, (self.rows + 1, self.columns), -1)
-        return np.cumsum(edges, axis=0)[:-1] > 0
+        return np.cumsum(edges, axis=0, out=edges)[:-1] > 0
 
 
 def _run_of(valid: np.ndarray, length: int) -> np.ndarray:

@@ -86,7 +86,7 @@ class LSTMFitting:
 
         def samples(which):
             scaled = output.transform(self.outcome[which][:, None])
-            return Samples(self.windows.starts[which], np.ascontiguousarray(scaled))
+            return Samples(self.windows.take(which).starts, scaled)
 
         learn, hold_out = samples(train), samples(validation) if validation.any() else None
         members = []
@@ -105,13 +105,15 @@ class LSTMFitting:
         if open_ or self.final is self.search:
             return open_
         if self.final is None:
+            for member in (m for group in self.search for m in group):
+                member.training.forget_samples()
             self.final = [self._refit(g, members) for g, members in zip(self.groups, self.search, strict=True)]
         return [m.training for group in self.final for m in group if not m.training.done]
 
     def _refit(self, group: np.ndarray, members: "list[_Member]") -> "list[_Member]":
         """As many optimiser steps on all rows as the median seed took to its best epoch, to the nearest epoch."""
         size = self.model.batch_size
-        steps = median(m.training.history.best_epoch for m in members) * -(-len(members[0].training.train) // size)
+        steps = median(m.training.history.best_epoch for m in members) * members[0].training.batches(size)
         epochs = max(1, round(steps / -(-int(group.sum()) // size)))
         return self._trainings(group, np.zeros_like(group), epochs)
 

@@ -179,6 +179,7 @@ class Training:
         self, engine: Engine, train: Samples, validation: Samples | None, epochs: int, patience: int | None
     ) -> None:
         self.engine, self.train, self.validation, self.epochs = engine, train, validation, epochs
+        self._n_train = len(train)
         self.rule = StopRule(patience if validation is not None else None)
         self.history = History()
         self.done = epochs < 1
@@ -188,6 +189,14 @@ class Training:
     def fraction(self) -> float:
         """How far along, from 0 to 1."""
         return 1.0 if self.done else len(self.history.train_loss) / self.epochs
+
+    def batches(self, size: int) -> int:
+        """Return the optimiser steps in an epoch."""
+        return -(-self._n_train // size)
+
+    def forget_samples(self) -> None:
+        """Let go of the samples once training is over; the weights and the history stay."""
+        self.done, self.train, self.validation = True, Samples(np.zeros(0, np.int64), np.zeros((0, 1))), None
 
     def step(self) -> bool:
         """Run one epoch; return True when training is over."""
