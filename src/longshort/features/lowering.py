@@ -69,12 +69,11 @@ def _time(a: Assembly, what: str) -> Operand:
 
 
 def _std(a: Assembly, x: Operand, n: int, ddof: int) -> Operand:
-    squares = a.covariance(x, x, n)
-    return a.emit("sqrt", (a.emit("divide", (squares, a.constant(n - ddof)), (float("nan"),)),))
+    return a.emit("sqrt", (_cov(a, x, x, n, ddof),))
 
 
 def _cov(a: Assembly, x: Operand, y: Operand, n: int, ddof: int) -> Operand:
-    return a.emit("divide", (a.covariance(x, y, n), a.constant(n - ddof)), (float("nan"),))
+    return a.emit("multiply", (a.covariance(x, y, n), a.constant(1 / (n - ddof))))
 
 
 def _corr(a: Assembly, x: Operand, y: Operand, n: int) -> Operand:

@@ -195,8 +195,8 @@ class Assembly:
 
     def output(self, operand: Operand) -> Operand:
         """Return what a program may show: settled and finite, or NaN."""
-        node, _ = operand
-        return self.emit("settle", (operand,), (self.code[node].settled - self.code[node].first,))
+        settled = self.settle(operand)
+        return settled if settled != operand else self.emit("finite", (operand,))
 
     # ---------------------------------------------------------------------------------------------------- rolling
     def _doubled(self, operand: Operand, level: int, op: str, parameters: Sequence[float] = ()) -> Operand:
@@ -282,8 +282,8 @@ def _lag(operand: Operand, bars: int) -> Operand:
 
 
 def _levels(n: int) -> list[int]:
-    """Return the powers of two that make up n, largest first: the newest part of a window is the largest."""
-    return [level for level in reversed(range(n.bit_length())) if n >> level & 1]
+    """Return the powers of two that make up n, smallest first: so the largest, oldest part is read with a short lag."""
+    return [level for level in range(n.bit_length()) if n >> level & 1]
 
 
 def _memory_after_mean(alpha: float, first: int, memory: np.ndarray | None) -> np.ndarray:

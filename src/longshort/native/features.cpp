@@ -44,7 +44,7 @@ void check_symbols(const Program& program, int64_t n_symbols) {
             throw std::invalid_argument("feature program: a fetched symbol lies outside the panel");
 }
 
-constexpr int64_t BLOCK = 64;  // symbols whose rows stay in the second-level cache together
+constexpr int64_t BLOCK = 64;  // symbols that share a state: enough to hide the dispatch, few enough for the caches
 
 // All of history. Blocks of symbols go to threads; each block is the loop of State::step.
 void run_history(const Compiled& compiled, const std::vector<Doubles>& inputs, int64_t n_bars, int64_t n_symbols,
@@ -100,18 +100,22 @@ public:
     }
     nb::bytes snapshot() {
         std::string bytes(8 + size_t(state_.size()) * 8, '\0');
-        std::memcpy(bytes.data(), &state_.time, 8);
+        int64_t time = state_.time();
+        std::memcpy(bytes.data(), &time, 8);
         std::memcpy(bytes.data() + 8, state_.memory(), size_t(state_.size()) * 8);
         return nb::bytes(bytes.data(), bytes.size());
     }
     void restore(nb::bytes bytes) {
         if (int64_t(bytes.size()) != 8 + state_.size() * 8)
             throw std::invalid_argument("feature program: the snapshot has the wrong size");
-        std::memcpy(&state_.time, bytes.c_str(), 8);
+        int64_t time;
+        std::memcpy(&time, bytes.c_str(), 8);
+        if (time < 0) throw std::invalid_argument("feature program: the snapshot is damaged");
+        state_.set_time(time);
         std::memcpy(state_.memory(), bytes.c_str() + 8, size_t(state_.size()) * 8);
     }
     void reset() { state_.reset(); }
-    int64_t time() const { return state_.time; }
+    int64_t time() const { return state_.time(); }
 
 private:
     std::shared_ptr<const Program> program_;

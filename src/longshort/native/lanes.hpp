@@ -114,4 +114,52 @@ inline vec sine(vec x) {
     return y * p;
 }
 
+// Turn LANES rows into LANES columns.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define LONGSHORT_SHUFFLE 1
+#endif
+#endif
+#if LONGSHORT_SHUFFLE
+inline void transpose(vec (&x)[LANES]) {
+#if defined(__AVX512F__)
+    vec y[8];
+    for (int i = 0; i < 8; i += 2) {
+        y[i] = __builtin_shufflevector(x[i], x[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+        y[i + 1] = __builtin_shufflevector(x[i], x[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 2; j++) {
+            x[i + j] = __builtin_shufflevector(y[i + j], y[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+            x[i + j + 2] = __builtin_shufflevector(y[i + j], y[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        }
+    for (int j = 0; j < 4; j++) {
+        y[j] = __builtin_shufflevector(x[j], x[j + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        y[j + 4] = __builtin_shufflevector(x[j], x[j + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+    for (int j = 0; j < 8; j++) x[j] = y[j];
+#elif defined(__AVX__)
+    vec a = __builtin_shufflevector(x[0], x[1], 0, 4, 2, 6), b = __builtin_shufflevector(x[0], x[1], 1, 5, 3, 7);
+    vec c = __builtin_shufflevector(x[2], x[3], 0, 4, 2, 6), d = __builtin_shufflevector(x[2], x[3], 1, 5, 3, 7);
+    x[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+    x[1] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+    x[2] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+    x[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+#else
+    vec a = __builtin_shufflevector(x[0], x[1], 0, 2);
+    x[1] = __builtin_shufflevector(x[0], x[1], 1, 3);
+    x[0] = a;
+#endif
+}
+#else
+inline void transpose(vec (&x)[LANES]) {
+    for (int i = 0; i < LANES; i++)
+        for (int j = 0; j < i; j++) {
+            double kept = x[i][j];
+            x[i][j] = x[j][i];
+            x[j][i] = kept;
+        }
+}
+#endif
+
 }  // namespace lanes

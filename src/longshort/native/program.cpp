@@ -10,6 +10,9 @@ using namespace lanes;
 
 namespace {
 
+inline vec& at(double* row, int64_t i) { return *(vec*)(row + i); }
+inline const vec& at(const double* row, int64_t i) { return *(const vec*)(row + i); }
+
 int n_operands(Op op) {
     switch (op) {
         case FETCH: case CONSTANT: return 0;
@@ -34,18 +37,25 @@ int n_state_rows(Op op) {
 // C / (C - D), where C is the last raw close in today's shares. An action before any close changes nothing.
 void price_factor(int64_t width, double* out, const double* close, const double* split, const double* dividend,
                   double* factor, double* last) {
-    for (int64_t i = 0; i < width; i++) {
-        double f = factor[i], c = last[i];
-        if (c == c) {
-            double ratio = split[i], cash = dividend ? dividend[i] : 0.0;
+    ivec acted{};
+    for (int64_t i = 0; i < width; i += LANES) {
+        acted |= (ivec)(at(split, i) != all(1.0));
+        if (dividend) acted |= (ivec)(at(dividend, i) > all(0.0));
+    }
+    if (any(acted)) {
+        for (int64_t i = 0; i < width; i++) {
+            double c = last[i], ratio = split[i], cash = dividend ? dividend[i] : 0.0;
+            if (c != c) continue;
             if (ratio > 0 && ratio != 1) {
-                f *= ratio;
+                factor[i] *= ratio;
                 c /= ratio;
             }
-            if (cash > 0 && cash < c) f *= c / (c - cash);
+            if (cash > 0 && cash < c) factor[i] *= c / (c - cash);
         }
-        factor[i] = out[i] = f;
-        last[i] = close[i] == close[i] ? close[i] : last[i];
+    }
+    for (int64_t i = 0; i < width; i += LANES) {
+        at(out, i) = at(factor, i);
+        at(last, i) = select(number(at(close, i)), at(close, i), at(last, i));
     }
 }
 
@@ -110,18 +120,32 @@ void zscore(int64_t n, int64_t width, double* out, const double* x) {
 
 template <class F>
 inline void map(int64_t width, double* out, const double* a, F f) {
-    for (int64_t i = 0; i < width; i += LANES) *(vec*)(out + i) = f(*(const vec*)(a + i));
+    for (int64_t i = 0; i < width; i += LANES) at(out, i) = f(at(a, i));
 }
 template <class F>
 inline void map(int64_t width, double* out, const double* a, const double* b, F f) {
-    for (int64_t i = 0; i < width; i += LANES) *(vec*)(out + i) = f(*(const vec*)(a + i), *(const vec*)(b + i));
+    for (int64_t i = 0; i < width; i += LANES) at(out, i) = f(at(a, i), at(b, i));
 }
 
 // Mean of the first `seed` values after `skip` ignored ones, then v += alpha (x - v). A missing value starts it anew.
-void exponential_mean(int64_t width, double* out, const double* x, double* count, double* value, const double* p) {
+void exponential_mean(int64_t width, double* out, const double* x, double* count, double* value, const double* p,
+                      uint8_t& steady) {
     const double alpha = p[0], seed = p[1], skip = p[2], share = 1.0 / seed;
+    if (steady) {  // all symbols run: the same arithmetic without the bookkeeping
+        ivec bad{};
+        for (int64_t i = 0; i < width; i += LANES) {
+            vec v = at(value, i) + all(alpha) * (at(x, i) - at(value, i));
+            bad |= ~finite(v);
+            at(out, i) = v;
+        }
+        if (!any(bad)) {
+            std::memcpy(value, out, size_t(width) * 8);
+            return;
+        }
+    }
+    ivec waiting{};
     for (int64_t i = 0; i < width; i += LANES) {
-        vec now = *(const vec*)(x + i), n = *(vec*)(count + i), v = *(vec*)(value + i);
+        vec now = at(x, i), n = at(count, i), v = at(value, i);
         n = smaller(n + all(1.0), all(skip + seed + 1.0));
         ivec running = (ivec)(n > all(skip + seed)), seeding = (ivec)(n > all(skip)) & ~running;
         ivec seeded = (ivec)(n == all(skip + seed));
@@ -129,10 +153,50 @@ void exponential_mean(int64_t width, double* out, const double* x, double* count
         sum = select(seeded, sum * all(share), sum);
         v = select(running, v + all(alpha) * (now - v), select(seeding, sum, v));
         ivec good = finite(now) & finite(v);
-        *(vec*)(count + i) = select(good, n, all(0.0));
-        *(vec*)(value + i) = select(good, v, all(0.0));
-        *(vec*)(out + i) = or_nan(good & (running | seeded), v);
+        at(count, i) = select(good, n, all(0.0));
+        at(value, i) = select(good, v, all(0.0));
+        at(out, i) = or_nan(good & (running | seeded), v);
+        waiting |= ~(good & (running | seeded));
     }
+    steady = !any(waiting);
+}
+
+// A value after `wait` good ones in a row.
+void settle(int64_t width, double* out, const double* x, double* count, double wait, uint8_t& steady) {
+    if (steady) {
+        ivec bad{};
+        for (int64_t i = 0; i < width; i += LANES) {
+            bad |= ~finite(at(x, i));
+            at(out, i) = at(x, i);
+        }
+        if (!any(bad)) return;
+    }
+    ivec waiting{};
+    for (int64_t i = 0; i < width; i += LANES) {
+        vec n = select(finite(at(x, i)), smaller(at(count, i) + all(1.0), all(wait + 1.0)), all(0.0));
+        at(count, i) = n;
+        at(out, i) = or_nan((ivec)(n > all(wait)), at(x, i));
+        waiting |= ~(ivec)(n > all(wait));
+    }
+    steady = !any(waiting);
+}
+
+// Rows of outputs, one number a symbol, to rows of symbols, one number an output.
+void write(double* to, const double* const* rows, int64_t n_symbols, int64_t n_outputs) {
+    int64_t k = 0;
+    for (; k + LANES <= n_outputs; k += LANES) {
+        int64_t symbol = 0;
+        for (; symbol + LANES <= n_symbols; symbol += LANES) {
+            vec tile[LANES];
+            for (int i = 0; i < LANES; i++) tile[i] = at(rows[k + i], symbol);
+            transpose(tile);
+            for (int i = 0; i < LANES; i++) std::memcpy(to + (symbol + i) * n_outputs + k, &tile[i], sizeof(vec));
+        }
+        for (; symbol < n_symbols; symbol++)
+            for (int i = 0; i < LANES; i++) to[symbol * n_outputs + k + i] = rows[k + i][symbol];
+    }
+    for (; k < n_outputs; k++)
+        for (int64_t symbol = 0; symbol < n_symbols; symbol++) to[symbol * n_outputs + k] = rows[k][symbol];
 }
 
 }  // namespace
@@ -166,12 +230,10 @@ Program::Program(const int32_t* ops, const int32_t* operands, const double* para
         outputs.push_back({outs[2 * k], outs[2 * k + 1]});
     }
     for (int64_t i = 0; i < n; i++) {
-        int64_t length = 1;
-        while (length <= longest[i]) length *= 2;
+        lengths.push_back(int32_t(longest[i] + 1));
         code[i].ring = rows;
-        code[i].mask = length - 1;
-        code[i].state = rows + length;
-        rows += length + n_state_rows(code[i].op);
+        code[i].state = rows + lengths.back();
+        rows += lengths.back() + n_state_rows(code[i].op);
     }
 }
 
@@ -182,16 +244,27 @@ State::State(std::shared_ptr<const Program> program, int64_t first, int64_t coun
 }
 
 void State::reset() {
-    time = 0;
+    set_time(0);
     std::fill(memory(), memory() + size(), NaN);
-    for (const Instruction& node : program_->code) {
+    for (size_t i = 0; i < program_->code.size(); i++) {
+        const Instruction& node = program_->code[i];
         double* state = memory() + node.state * width_;
         double* ring = memory() + node.ring * width_;
-        if (node.op == CONSTANT) std::fill(ring, ring + (node.mask + 1) * width_, node.p[0]);
+        if (node.op == CONSTANT) std::fill(ring, ring + program_->lengths[i] * width_, node.p[0]);
         if (node.op == PRICE_FACTOR || node.op == SHARE_FACTOR) std::fill(state, state + width_, 1.0);
         if (node.op == EXPONENTIAL_MEAN) std::fill(state, state + 2 * width_, 0.0);
         if (node.op == SETTLE) std::fill(state, state + width_, 0.0);
         if (node.op == FILL_FORWARD) std::fill(state, state + width_, 0.0);
+    }
+}
+
+void State::set_time(int64_t time) {
+    time_ = time;
+    rings_.resize(program_->code.size());
+    steady_.assign(program_->code.size(), 0);
+    for (size_t i = 0; i < rings_.size(); i++) {
+        double* begin = memory() + program_->code[i].ring * width_;
+        rings_[i] = {begin, begin + program_->lengths[i] * width_, begin + time % program_->lengths[i] * width_};
     }
 }
 
@@ -200,7 +273,7 @@ void State::step(const Column* columns, int64_t bar) {
     for (size_t index = 0; index < program_->code.size(); index++) {
         const Instruction& node = program_->code[index];
         if (node.op == CONSTANT) continue;
-        double* out = row({int32_t(index), 0});
+        double* out = rings_[index].now;
         double* state = memory() + node.state * width;
         const double* p = node.p;
         const double* a = node.in[0].node >= 0 ? row(node.in[0]) : nullptr;
@@ -214,8 +287,14 @@ void State::step(const Column* columns, int64_t bar) {
                     double value = from[p[1] >= 0 ? int64_t(p[1]) * column.symbol_stride : 0];
                     std::fill(out, out + width, value - value == 0 ? value : NaN);
                 } else {
-                    std::memcpy(out, from + first_, size_t(count_) * 8);
-                    map(width, out, out, [](vec x) { return or_nan(finite(x), x); });
+                    from += first_;
+                    int64_t i = 0;
+                    for (vec x; i + LANES <= count_; i += LANES) {
+                        std::memcpy(&x, from + i, sizeof x);
+                        at(out, i) = or_nan(finite(x), x);
+                    }
+                    for (; i < count_; i++) out[i] = from[i] - from[i] == 0 ? from[i] : NaN;
+                    for (; i < width; i++) out[i] = 1.0;  // lanes beyond the last symbol hold a quiet market
                 }
                 break;
             }
@@ -249,9 +328,9 @@ void State::step(const Column* columns, int64_t bar) {
             case WHERE: {
                 const double* c = row(node.in[2]);
                 for (int64_t i = 0; i < width; i += LANES) {
-                    vec test = *(const vec*)(a + i);
-                    vec chosen = select((ivec)(test != all(0.0)), *(const vec*)(b + i), *(const vec*)(c + i));
-                    *(vec*)(out + i) = or_nan(number(test), chosen);
+                    vec test = at(a, i);
+                    vec chosen = select((ivec)(test != all(0.0)), at(b, i), at(c, i));
+                    at(out, i) = or_nan(number(test), chosen);
                 }
                 break;
             }
@@ -260,19 +339,19 @@ void State::step(const Column* columns, int64_t bar) {
             case PAIR_COVARIANCE: {
                 const double *ya = row(node.in[2]), *yb = row(node.in[3]);
                 for (int64_t i = 0; i < width; i += LANES)
-                    *(vec*)(out + i) = (*(const vec*)(a + i) - *(const vec*)(b + i)) *
-                                       (*(const vec*)(ya + i) - *(const vec*)(yb + i)) * all(p[0]);
+                    at(out, i) = (at(a, i) - at(b, i)) *
+                                       (at(ya, i) - at(yb, i)) * all(p[0]);
                 break;
             }
             case MERGE_COVARIANCE: {
                 const double *xa = row(node.in[2]), *xb = row(node.in[3]), *ya = row(node.in[4]), *yb = row(node.in[5]);
                 for (int64_t i = 0; i < width; i += LANES)
-                    *(vec*)(out + i) = (*(const vec*)(a + i) + *(const vec*)(b + i)) +
-                                       (*(const vec*)(xa + i) - *(const vec*)(xb + i)) *
-                                           (*(const vec*)(ya + i) - *(const vec*)(yb + i)) * all(p[0]);
+                    at(out, i) = (at(a, i) + at(b, i)) +
+                                       (at(xa, i) - at(xb, i)) *
+                                           (at(ya, i) - at(yb, i)) * all(p[0]);
                 break;
             }
-            case EXPONENTIAL_MEAN: exponential_mean(width, out, a, state, state + width, p); break;
+            case EXPONENTIAL_MEAN: exponential_mean(width, out, a, state, state + width, p, steady_[index]); break;
             case PRICE_FACTOR: price_factor(width, out, a, b, row(node.in[2]), state, state + width); break;
             case SHARE_FACTOR: price_factor(width, out, a, b, nullptr, state, state + width); break;
             case FILL_FORWARD:  // state: age of the last value, the value
@@ -283,14 +362,8 @@ void State::step(const Column* columns, int64_t bar) {
                     out[i] = state[i] <= p[0] ? state[width + i] : NaN;
                 }
                 break;
-            case SETTLE:  // a value after p[0] good ones in a row
-                for (int64_t i = 0; i < width; i += LANES) {
-                    vec x = *(const vec*)(a + i), n = *(vec*)(state + i);
-                    n = select(finite(x), smaller(n + all(1.0), all(p[0] + 1.0)), all(0.0));
-                    *(vec*)(state + i) = n;
-                    *(vec*)(out + i) = or_nan((ivec)(n > all(p[0])), x);
-                }
-                break;
+            case FINITE: map(width, out, a, [](vec x) { return or_nan(finite(x), x); }); break;
+            case SETTLE: settle(width, out, a, state, p[0], steady_[index]); break;
             case RANK: rank(count_, width, out, a, order_); break;
             case ZSCORE: zscore(count_, width, out, a); break;
             case DATE_PART:
@@ -309,11 +382,13 @@ void State::run(const Column* columns, int64_t begin, int64_t end, int64_t n_sym
         step(columns, bar);
         if (out && bar >= out_from) {
             for (int64_t k = 0; k < n_outputs; k++) rows[size_t(k)] = row(program_->outputs[size_t(k)]);
-            double* to = out + ((bar - out_from) * n_symbols + first_) * n_outputs;
-            for (int64_t symbol = 0; symbol < count_; symbol++)
-                for (int64_t k = 0; k < n_outputs; k++) *to++ = rows[size_t(k)][symbol];
+            write(out + ((bar - out_from) * n_symbols + first_) * n_outputs, rows.data(), count_, n_outputs);
         }
-        time++;
+        time_++;
+        for (Ring& ring : rings_) {
+            ring.now += width_;
+            if (ring.now == ring.end) ring.now = ring.begin;
+        }
     }
 }
 

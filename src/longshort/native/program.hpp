@@ -18,12 +18,12 @@ namespace features {
 enum Op : int32_t {
     FETCH, CONSTANT, ADD, SUBTRACT, MULTIPLY, DIVIDE, NEGATE, ABSOLUTE, LOG, EXP, SQRT, SIGN, FLOOR, SINE, MINIMUM,
     MAXIMUM, LESS, LESS_EQUAL, EQUAL, WHERE, IS_MISSING, MERGE_MEAN, MERGE_COVARIANCE, PAIR_COVARIANCE, EXPONENTIAL_MEAN,
-    PRICE_FACTOR, SHARE_FACTOR, FILL_FORWARD, SETTLE, RANK, ZSCORE, DATE_PART, N_OPS
+    PRICE_FACTOR, SHARE_FACTOR, FILL_FORWARD, FINITE, SETTLE, RANK, ZSCORE, DATE_PART, N_OPS
 };
 constexpr const char* OP_NAMES[N_OPS] = {
     "fetch", "constant", "add", "subtract", "multiply", "divide", "negate", "absolute", "log", "exp", "sqrt", "sign",
     "floor", "sine", "minimum", "maximum", "less", "less_equal", "equal", "where", "is_missing", "merge_mean",
-    "merge_covariance", "pair_covariance", "exponential_mean", "price_factor", "share_factor", "fill_forward", "settle",
+    "merge_covariance", "pair_covariance", "exponential_mean", "price_factor", "share_factor", "fill_forward", "finite", "settle",
     "rank", "zscore", "date_part"};
 
 constexpr int MAX_OPERANDS = 6, MAX_PARAMETERS = 3;
@@ -36,13 +36,13 @@ struct Instruction {
     Op op;
     Operand in[MAX_OPERANDS];
     double p[MAX_PARAMETERS];
-    int64_t ring;  // first row of the ring of values
-    int64_t mask;  // ring length - 1; the length is a power of two
-    int64_t state; // first row of the carried state
+    int64_t ring;   // first row of the ring of values
+    int64_t state;  // first row of the carried state
 };
 
 struct Program {
     std::vector<Instruction> code;
+    std::vector<int32_t> lengths;  // rows in the ring of each instruction: its longest lag and the present
     std::vector<Operand> outputs;
     int64_t rows = 0;  // rows of memory
     int n_inputs = 0;
@@ -68,19 +68,26 @@ public:
     void run(const Column* columns, int64_t begin, int64_t end, int64_t n_symbols, double* out, int64_t out_from);
     double* memory() { return memory_.get(); }
     int64_t size() const { return program_->rows * width_; }
-    int64_t time = 0;
+    int64_t time() const { return time_; }
+    void set_time(int64_t time);
 
 private:
     void step(const Column* columns, int64_t bar);
     double* row(Operand from) const {
-        const Instruction& source = program_->code[from.node];
-        return memory_.get() + (source.ring + ((time - from.lag) & source.mask)) * width_;
+        const Ring& ring = rings_[size_t(from.node)];
+        double* p = ring.now - from.lag * width_;
+        return p < ring.begin ? p + (ring.end - ring.begin) : p;
     }
+    struct Ring {
+        double *begin, *end, *now;
+    };
     struct Free {
         void operator()(double* p) const { ::operator delete[](p, std::align_val_t(64)); }
     };
     std::shared_ptr<const Program> program_;
-    int64_t first_, count_, width_;
+    int64_t first_, count_, width_, time_ = 0;
+    std::vector<Ring> rings_;      // where each instruction's present row is
+    std::vector<uint8_t> steady_;  // recursive instruction whose symbols are all past their start: the quick path
     std::unique_ptr<double[], Free> memory_;
     std::vector<int32_t> order_;  // scratch of rank
 };
