@@ -297,7 +297,7 @@ class Bars:
         return self._cache["digest"]
 
     def row(self, i: int) -> Mapping[str, Any]:
-        """Return one row as a live feed delivers it: field -> (n_symbols,), and "split", "dividend", "state", "time"."""
+        """Return one row as a live feed delivers it: field -> (n_symbols,), "split", "dividend", "state", "time"."""
         row: dict[str, Any] = {name: array[i] for name, array in self._fields.items()}
         row.update(split=self.split[i], dividend=self.dividend[i], state=self.state[i], time=int(self.time[i]))
         return row
@@ -370,7 +370,7 @@ class Bars:
         return self._rows(slice(0, stop), ("dates", "factor", "split_factor"))
 
     def since(self, t: Any) -> "Bars":
-        """Return the rows known at `t` or later, with `factor` starting at 1 again; a bare date includes its session."""
+        """Return the rows known at `t` or later; a date includes its session. `factor` starts at 1 again."""
         moment = clock.as_moment(t)
         if moment.day is not None:
             start = int(np.searchsorted(self.dates, moment.day))

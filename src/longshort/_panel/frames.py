@@ -34,7 +34,7 @@ def read_frame(
     if not len(df):
         raise NotEnoughData("The table should have at least one row of bars; it has none.")
     mode = _adjusted_mode(adjusted)
-    tables = _split_by_symbol(df, symbol)
+    tables = split_by_symbol(df, symbol)
     first = next(iter(tables.values()))
     shared = all(table.index is first.index for table in tables.values())
     read: dict[str, tuple[np.ndarray, dict[str, np.ndarray], np.ndarray, np.ndarray]] = {}
@@ -72,7 +72,7 @@ def _adjusted_mode(adjusted: str | bool | None) -> str | None:
     raise InputError(f"adjusted should be None, 'raw', 'split' or 'total'; it was {adjusted!r}.")
 
 
-def _split_by_symbol(df: "pd.DataFrame", symbol: str | None) -> "dict[str, pd.DataFrame]":
+def split_by_symbol(df: "pd.DataFrame", symbol: str | None) -> "dict[str, pd.DataFrame]":
     """Return one flat table with normalised column names per symbol."""
     import pandas as pd
 

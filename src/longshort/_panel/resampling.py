@@ -1,6 +1,6 @@
 """Longer bars from shorter ones, emitted when they are complete; see `Bars.resample`."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -8,11 +8,8 @@ from .. import clock
 from ..errors import InputError, NotEnoughData
 from .arrays import PRICE_FIELDS, State
 
-if TYPE_CHECKING:
-    from ..bars import Bars
 
-
-def resample(bars: "Bars", size: str) -> "Bars":
+def resample(bars: Any, size: str) -> Any:
     wanted = clock.bar_size_ns(size)
     if wanted < clock.bar_size_ns(bars.bar_size):
         raise InputError(f"resample makes longer bars; these are {bars.bar_size} and {size} was asked for.")
@@ -43,7 +40,7 @@ def resample(bars: "Bars", size: str) -> "Bars":
     )
 
 
-def _ends_by_session(bars: "Bars", size: str) -> np.ndarray:
+def _ends_by_session(bars: Any, size: str) -> np.ndarray:
     """Return the scheduled end of the session, week or month that each row belongs to."""
     if bars.calendar is None:
         raise InputError(
@@ -63,7 +60,7 @@ def _ends_by_session(bars: "Bars", size: str) -> np.ndarray:
     return clock.session_closes(bars.calendar, last_session)
 
 
-def _ends_in_session(bars: "Bars", length: int) -> np.ndarray:
+def _ends_in_session(bars: Any, length: int) -> np.ndarray:
     """Return the end of the slot each row belongs to, slots counted from the open and cut at the close."""
     if clock.bar_size_ns(bars.bar_size) and length % clock.bar_size_ns(bars.bar_size):
         raise InputError(f"A longer bar should be a multiple of {bars.bar_size}; {length // clock.SECOND} s is not.")
@@ -76,7 +73,7 @@ def _ends_in_session(bars: "Bars", length: int) -> np.ndarray:
     return np.where(inside, np.minimum(ends, closes), ends)
 
 
-def _merge(bars: "Bars", start: int, stop: int) -> dict[str, np.ndarray]:
+def _merge(bars: Any, start: int, stop: int) -> dict[str, np.ndarray]:
     """Make one bar of rows start .. stop, in the share units of its end."""
     split = bars.split[start:stop]
     later = np.cumprod(split[::-1], axis=0)[::-1] / split  # splits after each row, inside the bar

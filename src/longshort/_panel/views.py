@@ -1,7 +1,7 @@
 """Bars for people: DataFrames and notebook tables."""
 
 import html
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,10 +11,8 @@ from .arrays import PRICE_FIELDS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..bars import Bars
 
-
-def to_frame(bars: "Bars", adjust: str | None) -> "pd.DataFrame":
+def to_frame(bars: Any, adjust: str | None) -> "pd.DataFrame":
     """Return a DataFrame; see `Bars.to_pandas`."""
     import pandas as pd
 
@@ -37,7 +35,7 @@ def to_frame(bars: "Bars", adjust: str | None) -> "pd.DataFrame":
     return pd.DataFrame(np.hstack(list(columns.values())), index=index, columns=labels)
 
 
-def _adjusted_view(bars: "Bars", field: str, adjust: str | None) -> np.ndarray:
+def _adjusted_view(bars: Any, field: str, adjust: str | None) -> np.ndarray:
     if adjust is None or field not in (*PRICE_FIELDS, "volume") or not len(bars):
         return bars[field]
     if adjust == "forward":
@@ -48,7 +46,7 @@ def _adjusted_view(bars: "Bars", field: str, adjust: str | None) -> np.ndarray:
     return bars[field] * (factor / factor[-1])
 
 
-def to_html(bars: "Bars") -> str:
+def to_html(bars: Any) -> str:
     """Return a small table for notebooks: first and last rows, and what is lacking."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ("", "symbol", *bars.fields))
     n = len(bars)

@@ -7,11 +7,17 @@ is told to; `synthetic` makes markets whose truth is known.
 from .._lazy import attach
 
 _EXPORTS: dict[str, str | None] = {
+    "Cleaned": "cleaning",
     "CsvFiles": "sources",
+    "Issue": "checking",
     "ParquetFiles": "sources",
+    "Repair": "cleaning",
+    "Report": "checking",
     "Sample": "sources",
     "Source": "sources",
     "Yahoo": "yahoo",
+    "check": "checking",
+    "clean": "cleaning",
     "load_bars": "sources",
     "synthetic": None,
 }
