@@ -7,7 +7,7 @@ indicator says what neither bull nor bear would: RSI and stochastic 50, %b 0.5, 
 
 from typing import NamedTuple
 
-from ..errors import InputError
+from ..errors import InputError, UnknownName, did_you_mean
 from .expressions import Feature, field
 from .operators import whole
 
@@ -124,18 +124,33 @@ def volatility(n: int = 20) -> Feature:
     return log_return().rolling_std(n).rename(f"volatility_{n}")
 
 
-def rsi(n: int = 14) -> Feature:
-    """Relative strength index, 0 to 100: Wilder's mean of gains over that of all moves; 50 when nothing moved.
+def rsi(n: int = 14, smoothing: str = "wilder") -> Feature:
+    """Relative strength index, 0 to 100: the mean of gains over that of all moves; 50 when nothing moved.
+
+    Parameters
+    ----------
+    n : int, default=14
+        Bars in the mean.
+    smoothing : {"wilder", "simple"}, default="wilder"
+        Wilder's exponential mean (1978), as charts show it, which remembers hundreds of bars; or the plain mean of the
+        last `n` moves (Cutler's variant), which forgets after `n`.
 
     Examples
     --------
     >>> from longshort import features as f
-    >>> f.rsi(14)
-    Feature('rsi_14', warmup=418)
+    >>> f.rsi(14), f.rsi(14, smoothing="simple")
+    (Feature('rsi_14', warmup=418), Feature('rsi_14_simple', warmup=14))
     """
     whole(n, "rsi", 1)
+    if smoothing not in ("wilder", "simple"):
+        advice = did_you_mean(str(smoothing), ("wilder", "simple"))
+        raise UnknownName(f"rsi's smoothing was {smoothing!r}. {advice}")
     change = field("close").diff()
-    gain, loss = change.maximum(0).wilder(n), (-change).maximum(0).wilder(n)
+    gain, loss = change.maximum(0), (-change).maximum(0)
+    if smoothing == "simple":
+        gain, loss = gain.rolling_mean(n), loss.rolling_mean(n)
+        return (gain.divided_by(gain + loss, otherwise=0.5) * 100).rename(f"rsi_{n}_simple")
+    gain, loss = gain.wilder(n), loss.wilder(n)
     return (gain.divided_by(gain + loss, otherwise=0.5) * 100).rename(f"rsi_{n}")
 
 
@@ -404,24 +419,30 @@ def calendar() -> tuple[Feature, ...]:
 def technical() -> tuple[Feature, ...]:
     """Return the default inputs: twelve stationary views of open, high, low, close and volume.
 
+    All of them look back over a fixed number of bars, 49 at most: exponential means, which remember hundreds, would
+    cost a short history its first year and a half.
+
     Examples
     --------
     >>> from longshort import features as f
-    >>> print(*f.FeatureSet(f.technical()).names[:6])
-    log_return_1 log_return_5 log_return_20 sma_10_ratio sma_50_ratio rsi
+    >>> inputs = f.FeatureSet(f.technical())
+    >>> print(*inputs.names[:8])
+    log_return_1 log_return_5 log_return_20 sma_10_ratio sma_50_ratio rsi oscillator stochastic
+    >>> inputs.warmup
+    49
     """
-    close, trend = field("close"), macd()
+    close = field("close")
     return (
         log_return(1),
         log_return(5),
         log_return(20),
         sma_ratio(10),
         sma_ratio(50),
-        (rsi(14) / 100).rename("rsi"),
-        (trend.line / close).rename("macd"),
-        (trend.histogram / close).rename("macd_histogram"),
+        (rsi(14, smoothing="simple") / 100).rename("rsi"),
+        ((sma(12) - sma(26)) / close).rename("oscillator"),
+        (stochastic(14).k / 100).rename("stochastic"),
         bollinger(20).percent_b.rename("percent_b"),
-        (atr(14) / close).rename("atr"),
+        (true_range().rolling_mean(14) / close).rename("range"),
         volatility(20),
         volume_ratio(20),
     )
