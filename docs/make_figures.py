@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from longshort.report.showcase import demo, save_chart
+from longshort.report.showcase import demo, save_overview
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -14,9 +14,7 @@ def main() -> None:
     """Write docs/images/overview.png."""
     with tempfile.TemporaryDirectory() as folder:
         found = demo(folder, on_study=lambda study: logging.info("%s", study.verdict()))
-    IMAGES.mkdir(exist_ok=True)
-    sentence = found.studies[0].verdict().sentence
-    path = save_chart(found.outlook, IMAGES / "overview.png", sentence)
+    path = save_overview(found.studies[0], found.outlook, IMAGES / "overview.png")
     logging.info("%s, %d kB", path, path.stat().st_size // 1024)
 
 

@@ -30,6 +30,7 @@ app = typer.Typer(
     epilog="Not investment advice.",
 )
 
+INTERRUPTED = 130
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, nothing else.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads; all cores by default.")]
 Source = Annotated[str, typer.Option(help="yahoo, sample, csv or parquet.")]
@@ -45,12 +46,10 @@ def main(argv: list[str] | None = None) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(arguments, prog_name="longshort", standalone_mode=False)
-        return int(code or 0)
     except (KeyboardInterrupt, typer.Abort):
-        print("Interrupted. Nothing was left half-written.", file=sys.stderr)
-        return 130
+        code = INTERRUPTED
     except typer.Exit as stop:
-        return int(stop.exit_code)
+        code = stop.exit_code
     except LongshortError as error:
         if debug:
             raise
@@ -64,6 +63,9 @@ def main(argv: list[str] | None = None) -> int:
             raise
         show()
         return int(getattr(error, "exit_code", 2))
+    if code == INTERRUPTED:
+        print("Interrupted. Nothing was left half-written.", file=sys.stderr)
+    return int(code or 0)
 
 
 # ------------------------------------------------------------------------------------------------------------ verbs
@@ -75,11 +77,12 @@ def demo(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """AAPL from the embedded sample: next five sessions, two walk-forward studies, a report."""
+    """AAPL from the embedded sample: next five sessions, three walk-forward studies, a report."""
     from .report import demo
 
     console = _console(as_json)
-    names = {"price": "Price model", "log return": "Walk-forward: log return", "volatility": "Walk-forward: volatility"}
+    names = {"outlook": "Next five sessions"}
+    names |= {act: f"Walk-forward: {act}" for act in ("close", "volatility", "log return")}
     with _stages(names, as_json) as progress:
         found = demo(
             folder,
@@ -110,6 +113,7 @@ def predict(
     from .data import load_bars
     from .models import presets
     from .report import look_ahead
+    from .report.sheet import source_line
     from .report.showcase import save_chart
 
     console = _console(as_json)
@@ -117,7 +121,7 @@ def predict(
     model = presets.keras_tutorial(epochs=epochs, patience=8, seed=seed)
     with _stages({"price": f"Price model, {symbol}"}, as_json) as progress:
         outlook = look_ahead(model, bars, days, threads=threads, progress=lambda done: progress("price", done))
-    chart = save_chart(outlook, png) if png else None
+    chart = save_chart(outlook, png, source_line(bars)) if png else None
     if as_json:
         _print_json(outlook.to_dict() | {"chart": str(chart) if chart else None})
     _print_outlook(console, outlook, chart)

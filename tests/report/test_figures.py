@@ -59,7 +59,7 @@ def test_one_coming_session():
 def test_wild_skills_do_not_squeeze_the_others():
     skills = [Skill("a", 10, 0.01, -0.02, 0.04), Skill("b", 10, -0.01, -0.04, 0.02), Skill("c", 5, -90.0, -200.0, 20.0)]
     drawing = figures.skill_figure(skills * 3, "t")
-    assert "−9000.0 %" in drawing
+    assert "−9,000 %" in drawing
     assert "0.0 %" in drawing or "0 %" in drawing
 
 

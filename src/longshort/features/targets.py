@@ -124,7 +124,7 @@ class Target:
         -------
         dict of str to float64 array (n_bars, n_symbols)
             Close: ``persistence`` (the last close). Returns: ``zero`` and ``mean`` (of all outcomes known by then).
-            Volatility: ``last`` (the same measure over the last `horizon` bars) and ``mean``. Direction: ``majority``
+            Volatility: ``last_realised`` (the same measure over the last `horizon` bars) and ``mean``. Direction: ``majority``
             (of all outcomes known by then; up when they are even). NaN until there is something to go by.
         """
         with np.errstate(all="ignore"):
@@ -135,7 +135,7 @@ class Target:
         if self.kind == "volatility":
             with np.errstate(all="ignore"):
                 last = np.sqrt(_trailing_mean(_variance(bars, self.estimator), self.horizon))
-            return {"last": np.where(np.isfinite(last), last, np.nan), "mean": _expanding_mean(ended)}
+            return {"last_realised": np.where(np.isfinite(last), last, np.nan), "mean": _expanding_mean(ended)}
         if self.kind == "direction":
             share = _expanding_mean(ended)
             return {"majority": np.where(np.isnan(share), np.nan, (share >= 0.5).astype(np.float64))}

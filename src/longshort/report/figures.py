@@ -52,13 +52,14 @@ def plain(value: float) -> str:
 
 def percent(value: float, digits: int = 1, sign: bool = False) -> str:
     """
-    >>> percent(0.0123, 1), percent(-0.004, 1, sign=True), percent(float("nan"))
-    ('1.2 %', '−0.4 %', '–')
+    >>> percent(0.0123, 1), percent(-0.004, 1, sign=True), percent(-16.0149), percent(float("nan"))
+    ('1.2 %', '−0.4 %', '−1,601 %', '–')
     """
     if not math.isfinite(value):
         return "–"
-    text = f"{100 * value:{'+' if sign else ''}.{digits}f} %"
-    if float(text.split()[0]) == 0:
+    digits = digits if abs(value) < 10 else 0
+    text = f"{100 * value:{'+' if sign else ''},.{digits}f} %"
+    if float(text.split()[0].replace(",", "")) == 0:
         text = text.lstrip("+-")
     return text.replace("-", "−")
 
@@ -314,7 +315,6 @@ def calibration_figure(calibration: Calibration, unit: tuple[float, str, int], k
         a, b = max(x.low, y.low), min(x.high, y.high)
         if a < b:
             c.line(float(x(a)), float(y(a)), float(x(b)), float(y(b)), "agree")
-            c.text(float(x(b)) - 6, float(y(b)) + 16, "agreement", "tick", "end")
         for k in range(len(fx)):
             tip = f"forecast {fx[k]:.3g} %: outcome {oy[k]:.3g} % ({lo[k]:.3g} to {hi[k]:.3g})"
             at = float(x(fx[k]))

@@ -234,7 +234,7 @@ def _calibration(facts: Facts) -> str:
     if facts.calibration is None:
         return _figure("Calibration", "", empty("Fewer than 40 forecasts with an outcome."))
     cal = facts.calibration
-    note = f"slope {cal.slope:.2f} (1 is calibrated), {cal.rows:,} forecasts in {len(cal.forecast)} bins"
+    note = f"slope {cal.slope:.2f} (dashed: 1), {cal.rows:,} forecasts in {len(cal.forecast)} bins"
     for claimed, seen in cal.coverage:
         note += f"; the {100 * claimed:.0f} % interval held {percent(seen)}"
     return _figure("Calibration", note.replace("-", "−"), calibration_figure(cal, facts.unit, facts.target.kind))

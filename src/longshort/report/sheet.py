@@ -107,11 +107,11 @@ def tearsheet(study, *others, price=None) -> Tearsheet:
 
 
 def _price(main: Facts, price) -> tuple[list[Closes], list[Next], list[tuple[Any, Any]], str]:
-    if isinstance(price, Outlook):
-        networks = [(price.forecaster, price.forecaster.target_.info)]
-        return list(price.closes), list(price.next), networks, price.note
     every = [closes_of(main, j) for j in range(min(len(main.symbols), MAX_PANELS))]
     closes = [c for c in every if c is not None and np.isfinite(c.model).any()]
+    if isinstance(price, Outlook):
+        networks = [(price.forecaster, price.forecaster.target_.info)]
+        return closes or list(price.closes), list(price.next), networks, "" if closes else price.note
     following = []
     if price is not None:
         following = [next_of(price, main.study.bars, j) for j in range(min(len(price.symbols), MAX_PANELS))]

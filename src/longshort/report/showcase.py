@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifact import write_atomic
+from .facts import Closes
 from .outlook import Outlook, look_ahead
 
 if TYPE_CHECKING:
     from ..evaluation import Study
 
-SYMBOL, START, END = "AAPL", "2010-01-01", "2021-03-31"
+SYMBOL, START, END = "AAPL", "2010-02-01", "2021-03-31"
 LICENCE = "AAPL daily, QuantConnect/Lean, Apache-2.0"
 
 
@@ -35,17 +36,26 @@ class Demo:
         }
 
 
-def models() -> dict[str, Any]:
-    """The forecasters of the demonstration, unfitted: the tutorial's price model, and two for the studies."""
+@dataclass(frozen=True)
+class Act:
+    """One study of the demonstration."""
+
+    name: str
+    forecaster: Any
+    seeds: int
+
+
+def acts() -> tuple[Act, ...]:
+    """The studies: the tutorial's network on the close, then small networks on the volatility and the log return."""
     from .. import features as f
     from ..models import LSTM, presets
 
-    small = {"lookback": 20, "hidden": (32,), "dropout": 0.2, "epochs": 30, "patience": 5, "seed": 0}
-    return {
-        "price": presets.keras_tutorial(epochs=25, patience=8),
-        "log return": LSTM(f.technical(), target=f.forward_log_return(1), **small),
-        "volatility": LSTM(f.technical(), target=f.forward_volatility(1), **small),
-    }
+    small = {"lookback": 20, "hidden": (32,), "dropout": 0.2, "epochs": 30, "patience": 5}
+    return (
+        Act("close", presets.keras_tutorial(epochs=25, patience=25), 2),
+        Act("volatility", LSTM(f.technical(), target=f.forward_volatility(1), **small), 3),
+        Act("log return", LSTM(f.technical(), target=f.forward_log_return(1), **small), 3),
+    )
 
 
 def demo(
@@ -56,7 +66,7 @@ def demo(
     on_outlook: Callable[[Outlook, Path], None] | None = None,
     on_study: "Callable[[Study], None] | None" = None,
 ) -> Demo:
-    """Forecast the next five sessions of AAPL, then walk forward over its log return and its volatility.
+    """Forecast the next five sessions of AAPL, then walk forward over its close, volatility and log return.
 
     Parameters
     ----------
@@ -75,7 +85,7 @@ def demo(
     --------
     >>> found = demo("runs/demo")  # doctest: +SKIP
     >>> [study.verdict().exit_code for study in found.studies]  # doctest: +SKIP
-    [3, 0]
+    [3, 0, 3]
     """
     from .. import ledger
     from ..data import load_bars
@@ -87,17 +97,17 @@ def demo(
 
     folder = Path(folder)
     bars = load_bars(SYMBOL, start=START, end=END, source="sample")
-    todo = models()
-    outlook = look_ahead(todo.pop("price"), bars, threads=threads, progress=stage("price"))
+    programme = acts()
+    outlook = look_ahead(programme[0].forecaster, bars, threads=threads, progress=stage("outlook"))
     chart = save_chart(outlook, folder / "chart.png")
     if on_outlook:
         on_outlook(outlook, chart)
     studies = []
     with ledger.project(folder):
-        for name, forecaster in todo.items():
-            cv = WalkForward(train="5Y", test="1Y")
-            study = walk_forward(forecaster, bars, cv, threads=threads, progress=stage(name))
-            study.save(folder / name.replace(" ", "-"))
+        for act in programme:
+            cv, tell = WalkForward(train="5Y", test="1Y"), stage(act.name)
+            study = walk_forward(act.forecaster, bars, cv, seeds=act.seeds, threads=threads, progress=tell)
+            study.save(folder / act.name.replace(" ", "-"))
             studies.append(study)
             if on_study:
                 on_study(study)
@@ -105,15 +115,31 @@ def demo(
     return Demo(folder, outlook, tuple(studies), report, chart)
 
 
-def save_chart(outlook: Outlook, path: Path, sentence: str = "") -> Path:
+def save_chart(outlook: Outlook, path: Path, source: str = LICENCE) -> Path:
     """Write the outlook's first symbol as a PNG, in one step."""
+    from .figures import money
+
+    first = outlook.closes[0]
+    ours, naive = money(float(first.fit_by_lag[0])), money(float(first.naive_by_lag[0]))
+    sentence = f"{first.symbol}: the LSTM's typical error is {ours}, that of repeating the last close {naive}."
+    return _save_png(path, first, outlook, sentence, source)
+
+
+def save_overview(study: "Study", outlook: Outlook, path: Path, source: str = LICENCE) -> Path:
+    """Write the first screen of a report as a PNG: a price study's closes and verdict, the coming sessions."""
+    from .facts import closes_of, facts_of
+    from .page import headline
+
+    facts = facts_of(study)
+    return _save_png(path, closes_of(facts) or outlook.closes[0], outlook, headline(facts), source)
+
+
+def _save_png(path: Path, closes: Closes, outlook: Outlook, sentence: str, source: str) -> Path:
     import io
 
     from .figures import overview_png
 
     buffer = io.BytesIO()
-    first = outlook.closes[0]
-    lag = f"{first.symbol}: the forecast is nearest to the close {first.lag} session{'s' * (first.lag != 1)} earlier."
-    overview_png(buffer, first, outlook.next[0], sentence or lag, f"{LICENCE}. Not investment advice.")
+    overview_png(buffer, closes, outlook.next[0], sentence, f"{source}. Not investment advice.")
     write_atomic(path, buffer.getvalue())
     return path
