@@ -177,9 +177,9 @@ def test_check_lists_the_gap_of_the_sample(capsys):
     arguments = ("check", "QQQ", "--source", "sample", "--start", "2004-01-01", "--end", "2011-12-31")
     assert run(*arguments, "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert any("1,588" in json.dumps(issue) or "1588" in json.dumps(issue) for issue in found)
+    assert ("gap", 1588) in {(issue["kind"], issue["count"]) for issue in found["issues"]}
     assert run(*arguments) == 0
-    assert "QQQ" in capsys.readouterr().out
+    assert "1,588 sessions without a bar" in capsys.readouterr().out
 
 
 def test_predict_prints_the_coming_sessions(tmp_path, capsys):

@@ -152,20 +152,24 @@ def check(
     """List what is wrong with market data: gaps, splits, spikes, stale prices, impossible bars."""
     from .data import check, load_bars
 
-    found = list(check(what if Path(what).suffix else load_bars(what, start=start, end=end, source=source)))
+    is_file = Path(what).suffix.lower() in (".csv", ".parquet", ".gz", ".pq")
+    found = check(what if is_file else load_bars(what, start=start, end=end, source=source))
     if as_json:
-        _print_json([issue.to_dict() for issue in found])
+        _print_json(found.to_dict())
     console = _console(as_json)
-    if not found:
+    if not found.issues:
         console.print(f"{what}: no issue found.")
         return
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("symbol", "kind", "rows", "what", box=None, header_style="dim")
-    for issue in found:
-        table.add_row(*_issue(issue))
+    from .report.sheet import issue_row
+
+    table = Table("symbol", "kind", "bars", "what", box=None, header_style="dim")
+    for issue in found.issues:
+        table.add_row(*map(Text, issue_row(issue)))
     console.print(table)
-    console.print(f"{len(found)} issue{'s' * (len(found) != 1)} in {what}.")
+    console.print(f"{len(found.issues)} issue{'s' * (len(found.issues) != 1)} in {what}.", markup=False)
 
 
 @app.command("walk-forward")
@@ -350,9 +354,3 @@ def _print_outlook(console: "Console", outlook: Any, chart: Path | None) -> None
         console.print(table)
     if chart:
         console.print(f"Chart: [bold]{chart}[/]", soft_wrap=True)
-
-
-def _issue(issue: Any) -> tuple[str, str, str, str]:
-    from .report.sheet import issue_row
-
-    return issue_row(issue)

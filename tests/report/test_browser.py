@@ -88,7 +88,7 @@ def test_values_appear_under_the_pointer_and_with_the_keys(browser, page_file):
 def test_another_symbol_can_be_chosen(browser, page_file):
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.goto(page_file.as_uri())
-    page.get_by_label("Symbol").select_option("1")
+    page.get_by_label("Symbol", exact=True).select_option("1")
     assert page.locator('[data-panel="price:1"]').is_visible()
     assert not page.locator('[data-panel="price:0"]').is_visible()
     page.close()

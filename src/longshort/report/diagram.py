@@ -41,12 +41,11 @@ def network_of(forecaster: Any) -> Network | None:
     >>> network.features, network.lookback, [layer.units for layer in network.layers], network.parameters
     (('close',), 60, [50, 50, 1], 30651)
     """
-    layers = getattr(forecaster, "layers", None)
-    if not callable(layers):
+    if not hasattr(forecaster, "layers"):
         return None
     stages = tuple(
         Layer(str(one["kind"]), int(one["units"]), int(one["parameters"]), float(one.get("dropout") or 0.0))
-        for one in layers()
+        for one in forecaster.layers()
     )
     return Network(tuple(map(str, forecaster.program_.names)), int(forecaster.lookback), stages)
 

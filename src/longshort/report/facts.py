@@ -237,7 +237,7 @@ def facts_of(study) -> Facts:
         actual=np.asarray(study.actual),
         reference=reference,
         reference_values=np.asarray(study.baselines[reference]),
-        overall=Skill("all", int(found["n_rows"]), *(_float(found[k]) for k in ("skill", "skill_low", "skill_high"))),
+        overall=_overall("all", found),
         rivals=tuple(Skill(plain_name(n), int(found["n_rows"]), _float(table[n]["skill"])) for n in rivals),
         by_fold=tuple(
             Skill(fold_label(f), 0, float("nan"), note=f"failed: {failed[f.number]}")
@@ -256,6 +256,11 @@ def facts_of(study) -> Facts:
 
 def _float(value: float | None) -> float:
     return float("nan") if value is None else float(value)
+
+
+def _overall(label: str, found: Mapping[str, Any]) -> Skill:
+    low, high = _float(found["skill_low"]), _float(found["skill_high"])
+    return Skill(label, int(found["n_rows"]), _float(found["skill"]), low, high)
 
 
 def _skill(label: str, one: Mapping[str, Any] | None) -> Skill:
@@ -278,8 +283,7 @@ def _by_symbol(study) -> tuple[Skill, ...]:
     for j, symbol in enumerate(study.symbols):
         try:
             details = judge(_column(study.evidence(), j)).details
-            values = (_float(details[k]) for k in ("skill", "skill_low", "skill_high"))
-            found.append(Skill(symbol, int(details["n_rows"]), *values))
+            found.append(_overall(symbol, details))
         except NotEnoughData:
             found.append(Skill(symbol, 0, float("nan"), note="no forecast with an outcome"))
     return tuple(found)

@@ -342,13 +342,12 @@ def overview_png(path, closes: Closes, nxt: Next | None, sentence: str, note: st
     note : str
         A line of small print below the drawing.
     """
-    import matplotlib
-
-    matplotlib.use("Agg", force=False)
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(11, 6.6), dpi=160, facecolor="#fdfdfc", layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.10, w_pad=0.12)
+    figure = Figure(
+        figsize=(11, 6.6), dpi=160, facecolor="#fdfdfc", layout=ConstrainedLayoutEngine(h_pad=0.10, w_pad=0.12)
+    )
     grid = figure.add_gridspec(2, 2, height_ratios=[1.1, 1])
     figure.suptitle(sentence, x=0.016, ha="left", fontsize=13, fontweight="bold", color=_INK, wrap=True)
     top = figure.add_subplot(grid[0, :])

@@ -48,7 +48,7 @@ class Page:
     closes: Sequence[Closes]  # one a symbol
     next: Sequence[Next]
     networks: Sequence[tuple[str, Network]]
-    issues: Sequence[tuple[str, ...]] | None  # symbol, kind, rows, what; None: not checked
+    issues: Sequence[tuple[str, str, str, str]]  # symbol, kind, bars, what
     issues_seen: int
     span: tuple[str, str]
     source: str
@@ -60,7 +60,7 @@ class Page:
 
 @cache
 def _part(name: str) -> str:
-    return (files(__package__) / name).read_text(encoding="utf-8")
+    return (files("longshort.report") / name).read_text(encoding="utf-8")
 
 
 def render(page: Page) -> str:
@@ -284,7 +284,7 @@ def _tests(facts: Facts) -> str:
     rows = []
     for name, found in facts.details["benchmarks"].items():
         west, mariano = found["clark_west"], found["diebold_mariano"]
-        skill = Skill(name, int(west["n"]), *(_nan(found[k]) for k in ("skill", "skill_low", "skill_high")))
+        skill = Skill(name, int(west["n"]), _nan(found["skill"]), _nan(found["skill_low"]), _nan(found["skill_high"]))
         row = [plain_name(name), _interval(skill), _score("diebold_mariano", west["statistic"]), _p(west["p"])]
         rows.append([*row, _score("diebold_mariano", mariano["statistic"]), _p(mariano["p"]), f"{west['n']:,}"])
     head = ["against", "skill, 95 % interval", "Clark-West", "p, one-sided", "Diebold-Mariano", "p, two-sided", "dates"]
@@ -341,14 +341,12 @@ def _folds(every: Sequence[Facts]) -> str:
 
 def _data(page: Page) -> str:
     parts = [f'<section><h2>Data</h2><p class="sub">{escape(page.source)}</p>']
-    if page.issues is None:
-        parts.append(empty("Not checked."))
-    elif not page.issues:
+    if not page.issues:
         parts.append(empty("The checks found no issue in these bars."))
     else:
         note = "" if page.issues_seen <= len(page.issues) else f", the first {len(page.issues)} are shown"
         parts.append(f'<p class="sub">The checks found {plural(page.issues_seen, "issue")}{note}.</p>')
-        parts.append(table(["symbol", "kind", "rows", "what"], page.issues, words=(1, 3)))
+        parts.append(table(["symbol", "kind", "bars", "what"], page.issues, words=(1, 3)))
     return "".join([*parts, "</section>"])
 
 

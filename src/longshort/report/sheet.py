@@ -131,19 +131,16 @@ def _distinct(networks):
     return [(" · ".join(names).capitalize(), replace(n, output=", ".join(names))) for n, names in found.items()]
 
 
-def _issues(bars):
-    try:
-        from ..data import check
-    except ImportError:  # until cleaning has landed
-        return None, 0
-    found = list(check(bars))
-    return [issue_row(i) for i in found[:MAX_ISSUES]], len(found)
+def _issues(bars) -> tuple[list[tuple[str, str, str, str]], int]:
+    from ..data import check
+
+    found = check(bars).issues
+    return [issue_row(one) for one in found[:MAX_ISSUES]], len(found)
 
 
-def issue_row(issue) -> tuple[str, ...]:
-    rows = getattr(issue, "rows", ())
-    n = rows if isinstance(rows, int) else len(rows)
-    return str(issue.symbol or "all"), str(issue.kind).replace("_", " "), f"{n:,}", str(issue.message)
+def issue_row(issue) -> tuple[str, str, str, str]:
+    """One finding of `check` as words: symbol, kind, how many bars, what was seen first."""
+    return issue.symbol or "all", issue.kind.replace("_", " "), f"{issue.count:,}", issue.text
 
 
 def source_line(bars) -> str:

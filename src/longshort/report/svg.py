@@ -271,10 +271,10 @@ class Canvas:
         for y, (_, text, cls) in zip(placed, items, strict=True):
             self.text(x, y + 4, text, f"name {cls}")
 
-    def render(self, title: str, description: str = "", cls: str = "") -> str:
+    def render(self, title: str, description: str = "") -> str:
         focus = ' tabindex="0"' if self.hover else ""
         head = (
-            f'<svg class="{cls}" viewBox="0 0 {fmt(self.width)} {fmt(self.height)}" role="img"{focus} '
+            f'<svg viewBox="0 0 {fmt(self.width)} {fmt(self.height)}" role="img"{focus} '
             f'aria-label="{escape(title)}"{self.hover}>'
         )
         return f"{head}<desc>{escape(description or title)}</desc>{''.join(self.parts)}</svg>"
