@@ -179,9 +179,8 @@ class Forecast:
         """
         import pandas as pd
 
-        known = self.for_time is not None
-        stamps = pd.to_datetime(self.for_time if known else self.time, utc=True)
-        stamps.name = "for_time" if known else "time"
+        stamps = pd.to_datetime(self.time if self.for_time is None else self.for_time, utc=True)
+        stamps.name = "time" if self.for_time is None else "for_time"
         if self.quantiles is None:
             return pd.DataFrame(self.mean, index=stamps, columns=list(self.symbols))
         columns = {(s, "mean"): self.mean[:, j] for j, s in enumerate(self.symbols)}

@@ -1,8 +1,8 @@
 """The memory of what was tried: an append-only chain of records, each sealed with the digest of the one before.
 
-The best of twenty useless configurations passes a 5 % test in 64 % of cases, so a result means little until one knows how
-much was tried. `walk_forward` records every configuration here by itself, and each verdict prints how many there were.
-The same configuration on the same data is one trial however often it is repeated.
+The best of twenty useless configurations passes a 5 % test in 64 % of cases, so a result means little until one knows
+how much was tried. `walk_forward` records every configuration here by itself, and each verdict prints how many there
+were. The same configuration on the same data is one trial however often it is repeated.
 
 ::
 
