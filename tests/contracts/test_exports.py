@@ -47,7 +47,7 @@ def test_an_exported_name_exists_and_shows_an_example(package, name):
     if not (inspect.isclass(value) or inspect.isroutine(value)):
         return  # a constant
     text = inspect.getdoc(value) or ""
-    if inspect.isclass(value) and issubclass(value, Exception):
+    if inspect.isclass(value) and (issubclass(value, Exception) or getattr(value, "_is_protocol", False)):
         assert text, f"{package}.{name} needs a docstring"
         return
     assert ">>>" in text, f"{package}.{name} needs an Examples section with code that runs"
