@@ -141,12 +141,12 @@ void bind_features(nb::module_& m) {
     m.attr("FEATURE_OPS") = nb::tuple(names);
     nb::class_<Compiled>(m, "FeatureProgram", "A flat list of instructions; see program.hpp.")
         .def_static("compile", &compile, "ops"_a, "operands"_a, "parameters"_a, "outputs"_a, "n_inputs"_a)
-        .def("run", &run_history, "inputs"_a, "n_bars"_a, "n_symbols"_a, "out"_a, "out_from"_a = 0, "threads"_a = 1)
+        .def("run", &run_history, "inputs"_a, "n_bars"_a, "n_symbols"_a, "out"_a.noconvert(), "out_from"_a = 0, "threads"_a = 1)
         .def_prop_ro("rows", [](const Compiled& c) { return c.program->rows; })
         .def_prop_ro("size", [](const Compiled& c) { return c.program->code.size(); });
     nb::class_<Stepper>(m, "FeatureStepper", "The carried state of a program for all symbols.")
         .def(nb::init<const Compiled&, int64_t>(), "program"_a, "n_symbols"_a)
-        .def("step", &Stepper::step, "row"_a, "out"_a)
+        .def("step", &Stepper::step, "row"_a.noconvert(), "out"_a.noconvert())
         .def("run", &Stepper::run, "inputs"_a, "n_bars"_a, "out"_a.none())
         .def("snapshot", &Stepper::snapshot)
         .def("restore", &Stepper::restore, "snapshot"_a)
