@@ -219,3 +219,37 @@ def test_overlapping_outcomes_fool_a_test_without_lags():
         f = _useless_forecasts("slow", np.zeros(500), 500, rng)
         naive += st.mean_test(2 * y * f, lags=0, factor=False).p_greater < 0.05
     assert naive > 60  # 20 % and more of false alarms: why lags are computed, never chosen
+
+
+# --------------------------------------------------------------------------- forecasts that wander like a price
+
+
+def _reverting(seed: int, n: int = 700) -> tuple[np.ndarray, np.ndarray]:
+    """Returns of a random walk, and forecasts that pull the price back to its training mean."""
+    rng = np.random.default_rng([seed, n])
+    steps = 0.01 * rng.normal(size=500 + n)
+    price = np.concatenate([[0.0], np.cumsum(steps)])
+    return steps[500:], -0.02 * (price[500 : 500 + n] - price[:500].mean())
+
+
+def test_forecasts_that_wander_have_to_pass_the_sign_test_too():
+    alone = together = 0
+    for seed in range(SETS):
+        y, f = _reverting(seed)
+        p, clark_west, sign = st.knows_more(y, f, np.zeros(len(y)))
+        assert sign is not None
+        assert p == max(clark_west.p_greater, sign.p_greater)
+        alone += clark_west.p_greater < 0.05
+        together += p < 0.05
+    assert alone > BOUND  # the Dickey-Fuller distribution, see `knows_more`
+    assert together <= BOUND
+
+
+def test_other_forecasts_are_judged_by_clark_west_alone():
+    y, f = RNG.normal(size=500), RNG.normal(size=500)
+    p, clark_west, sign = st.knows_more(y, f, np.zeros(500))
+    assert sign is None
+    assert p == clark_west.p_greater
+    y, f = _reverting(1)
+    informed = 0.3 * y + f  # persistent and right
+    assert st.knows_more(y, informed, np.zeros(700))[0] < 0.001

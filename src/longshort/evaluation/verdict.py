@@ -4,7 +4,8 @@
 
 - Clark and West's test against every information-free forecast, one-sided at 5 %, errors robust to autocorrelation
   and to overlapping outcomes; the forecasts are those of `target.naive()`, for prices also the last close plus its
-  mean change, for directions also the share of rises;
+  mean change, for directions also the share of rises; very persistent forecasts must also pass a sign test, because
+  Clark and West's would be too kind to them (`statistics.knows_more`);
 - an information coefficient above 0.
 
 The units that are judged: returns, directions and volatilities as they are; **prices as the change they imply**, a
@@ -206,8 +207,8 @@ def is_edge(actual: np.ndarray, forecast: np.ndarray, baselines: Mapping[str, np
     for b in baselines.values():
         known &= np.isfinite(np.asarray(b).reshape(known.shape))
     actual, forecast = np.where(known, actual, nan), np.where(known, forecast, nan)
-    tests = [st.clark_west(actual, forecast, np.reshape(b, known.shape), horizon) for b in baselines.values()]
-    return bool(tests) and all(t.p_greater < LEVEL for t in tests) and _weighted_ic(actual, forecast) > 0
+    ps = [st.knows_more(actual, forecast, np.reshape(b, known.shape), horizon)[0] for b in baselines.values()]
+    return bool(ps) and all(p < LEVEL for p in ps) and _weighted_ic(actual, forecast) > 0
 
 
 class _Case:
@@ -299,7 +300,7 @@ class _Case:
 
     def _benchmark(self, name: str) -> dict[str, Any]:
         values = self.baselines[name]
-        cw = st.clark_west(self.actual, self.masked(self.forecast), self.masked(values), self.horizon)
+        p, cw, sign = st.knows_more(self.actual, self.masked(self.forecast), self.masked(values), self.horizon)
         dm = st.diebold_mariano(self.loss_model, self.loss_naive[name], self.horizon)
         skill = st.skill_test(self.loss_model, self.loss_naive[name], self.horizon)
         low, high = skill.interval()
@@ -308,7 +309,14 @@ class _Case:
             "skill": skill.mean,
             "skill_low": low,
             "skill_high": high,
-            "clark_west": {"statistic": cw.statistic, "p": _number(cw.p_greater), "lags": cw.lags, "n": cw.n},
+            "clark_west": {
+                "statistic": cw.statistic,
+                "p": _number(p),
+                "p_alone": _number(cw.p_greater),
+                "sign_p": None if sign is None else _number(sign.p_greater),
+                "lags": cw.lags,
+                "n": cw.n,
+            },
             "diebold_mariano": {
                 "statistic": dm.statistic,
                 "p": _number(dm.p_two_sided),
