@@ -428,12 +428,13 @@ def _modified(path: Path) -> float:
         return -np.inf
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, int, int, int] | None:
+    """Tell one directory from the one that replaced it; a freed inode number is soon given out again."""
     try:
         status = os.lstat(path)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _standing(path: Path) -> Path:
