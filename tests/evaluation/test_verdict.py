@@ -87,7 +87,7 @@ def test_noisy_but_informed_forecasts_are_an_edge_whose_size_is_called_wrong():
     verdict = judge(evidence(ic=0.2, forecast=10 * good.forecast))
     assert verdict.exit_code == 0  # Clark-West looks for knowledge, not for size
     assert verdict.details["skill"] < 0
-    assert "% above that of" in verdict.sentence
+    assert "times that of" in verdict.sentence
     assert verdict.details["benchmarks"]["zero"]["diebold_mariano"]["statistic"] < 0
     assert verdict.details["calibration"]["slope"] == pytest.approx(0.1, abs=0.04)
 

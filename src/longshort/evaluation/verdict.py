@@ -515,6 +515,8 @@ def _size(d: dict[str, Any]) -> str:
         return f"its squared error cannot be compared with that of {best}"
     if abs(skill) < 0.0005:
         return f"its squared error was that of {best} within 0.05 %"
+    if skill < -1:
+        return f"its squared error was {1 - skill:.1f} times that of {best}"
     return f"its squared error was {100 * abs(skill):.1f} % {'below' if skill > 0 else 'above'} that of {best}"
 
 
@@ -543,6 +545,8 @@ def _caveats(d: dict[str, Any]) -> str:
 
 _PLAIN = {
     "last": "the last known value",
+    "last_close": "the last close",
+    "last_realised": "the last realised value",
     "persistence": "persistence",
     "drift": "the drift",
     "zero": "zero",
