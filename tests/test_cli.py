@@ -114,7 +114,8 @@ def test_training_keeps_the_model(study, capsys):
 
 
 def test_an_interrupted_walk_forward_leaves_no_half_written_file(study):
-    study.write_text(SMALL.replace("epochs = 2", "epochs = 2000").replace("hidden = [4]", "hidden = [64]"))
+    endless = SMALL.replace("epochs = 2", "epochs = 100000\npatience = 100000").replace("hidden = [4]", "hidden = [64]")
+    study.write_text(endless)
     process = subprocess.Popen(
         [sys.executable, "-m", "longshort", "walk-forward", str(study)],
         cwd=study.parent,
