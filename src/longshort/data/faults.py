@@ -14,8 +14,11 @@ from .. import clock
 from ..bars import Bars, State
 from ..errors import DataError, InputError
 
-KINDS = tuple(  # in the order in which they are listed
-    ["unreadable", "columns", "stamp", "unsorted", "duplicate", "not_a_number", "infinite", "not_positive", "nan", "ohlc", "weekend", "holiday", "gap", "unadjusted_split", "split_applied_twice", "unadjusted_action", "spike", "repeated_bar", "stale", "absurd_volume", "dividend", "starts_late", "ends_early", "jump", "halt", "zero_volume"]
+KINDS = (  # in the order in which they are listed
+    *("unreadable", "columns", "stamp", "unsorted", "duplicate", "not_a_number", "infinite", "not_positive", "nan"),
+    *("ohlc", "weekend", "holiday", "gap", "unadjusted_split", "split_applied_twice", "unadjusted_action", "spike"),
+    *("repeated_bar", "stale", "absurd_volume", "dividend"),
+    *("starts_late", "ends_early", "jump", "halt", "zero_volume"),
 )
 _PRICES = ("open", "high", "low", "close")
 _RATIOS = np.array([2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100], float)
