@@ -120,7 +120,7 @@ def datetimes(index: Any) -> Any:
             return pd.DatetimeIndex(pd.to_datetime(list(values), utc=any(getattr(v, "tzinfo", None) for v in values)))
         except (TypeError, ValueError) as error:
             raise TimeError(f"Stamps should be dates or datetimes; the first was {values[0]!r}. {error}") from error
-    iso = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*(Z|[+-]\d\d:?\d\d)?)?")
+    iso = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
     aware = []
     for row, value in enumerate(values):
         match = iso.fullmatch(value.strip()) if isinstance(value, str) else None

@@ -161,13 +161,17 @@ def _read_table(symbol: str, table: Any, rows: np.ndarray, found: list[Finding])
             if (index == index.normalize()).all()
             else index.tz_convert("America/New_York").tz_localize(None)
         )
-    if index.hasnans:
-        bad = np.flatnonzero(index.isna())
-        found.append(
-            Finding("stamp", symbol, f"row {rows[bad[0]]} has no stamp", ("",) * len(bad), tuple(map(int, rows[bad])))
+    years = index.year.to_numpy()
+    bad = np.flatnonzero(index.isna() | (years < 1900) | (years > 2200))
+    if len(bad):
+        text = (
+            f"row {rows[bad[0]]} has no stamp"
+            if index.isna()[bad[0]]
+            else f"row {rows[bad[0]]} is of {years[bad[0]]:.0f}"
         )
-        keep = ~index.isna()
-        index, table, rows = index[keep], table[keep], rows[keep]
+        found.append(Finding("stamp", symbol, text, ("",) * len(bad), tuple(map(int, rows[bad]))))
+        keep = np.setdiff1d(np.arange(len(index)), bad)
+        index, table, rows = index[keep], table.iloc[keep], rows[keep]
     stamps = index.to_numpy()
     values: dict[str, np.ndarray] = {}
     for name in (*_PRICES, "volume", "stock_splits", "split", "dividends", "dividend"):
@@ -332,10 +336,11 @@ def _repeats(s: Series) -> Iterator[Finding]:
         stale[start : stop + 1] = stop - start >= 4
     shape, close = stack[:, :3], s.prices["close"]
     width = s.prices["high"] - s.prices["low"]
+    volume = np.maximum(s.volume, 0) + 1
     for k in range(1, min(10, len(stack) - 1) + 1):
         equal = (np.abs(shape[k:] - shape[:-k]) <= 1e-5 * shape[k:]).all(axis=1) & (width[:-k] > 0) & ~stale[:-k]
         alike = np.abs(close[k:] - close[:-k]) <= 1e-5 * close[k:]
-        ratio = (s.volume[k:] + 1) / (s.volume[:-k] + 1)
+        ratio = volume[k:] / volume[:-k]
         for i in np.flatnonzero(equal & (alike | ((ratio > 0.8) & (ratio < 1.25)))):
             yield s.at("repeated_bar", i, f"open, high and low are those of {s.days[i + k]}", close[i])
 
@@ -348,27 +353,26 @@ def _moves(s: Series) -> Iterator[Finding]:
     if "open" in s.prices:
         opened = np.where(s.prices["open"] > 0, s.prices["open"], np.nan)
         gap[1:] = np.log(opened[1:] / close[:-1]) + np.log(s.split[1:])
-    back = np.r_[move[1:], np.nan]
+    plain = move - np.log(s.split)  # what the price did
     for i in np.flatnonzero((np.abs(move) > 0.08) | (np.abs(gap) > 0.2) | (s.split != 1)):
         if i and s.days[i] - s.days[i - 1] < np.timedelta64(15, "D"):  # a move over a long gap says nothing
-            yield from _move(s, int(i), move, gap[i], back[i])
+            yield from _move(s, int(i), move, plain, gap[i])
     yield from _wicks(s, move)
 
 
-def _move(s: Series, i: int, move: np.ndarray, gap: float, back: float) -> Iterator[Finding]:
+def _move(s: Series, i: int, move: np.ndarray, plain: np.ndarray, gap: float) -> Iterator[Finding]:
     """Say what a large move, or one on a split's day, most likely is."""
     close, r = s.prices["close"], move[i]
     size = _scale(move, i)
-    plain = r - np.log(s.split[i])
     near = _RATIOS[np.argmin(np.abs(np.log(_RATIOS) - abs(r)))]
     busy = _busy(s, i)
     split = s.split[i]
-    if split != 1 and abs(np.log(split)) > 0.2 and abs(plain) < min(abs(r) / 3, 0.15):
-        text = f"a split of {split:g} is listed, but the price moved {np.expm1(plain):+.1%}"
+    if split != 1 and abs(np.log(split)) > 0.2 and abs(plain[i]) < min(abs(r) / 3, 0.15):
+        text = f"a split of {split:g} is listed, but the price moved {np.expm1(plain[i]):+.1%}"
         yield s.at("split_applied_twice", i, text, r)
-    elif _reverts(r, back, max(size, _scale(move, i, around=True))):
+    elif _reverts(plain, i) and _reverts(move, i):
         yield s.at("spike", i, f"close {close[i]:g} after {close[i - 1]:g}, then {close[i + 1]:g}", close[i])
-    elif i > 1 and _reverts(move[i - 1], r, max(_scale(move, i - 1), _scale(move, i - 1, around=True))):
+    elif i > 1 and _reverts(plain, i - 1) and _reverts(move, i - 1):
         return  # the way back from a spike
     elif _is_split(r, gap, near, float(np.clip(3.5 * size, 0.03, 0.12))) and busy / near < 6:
         word = f"1/{near:g} of" if r < 0 else f"{near:g} times"
@@ -381,8 +385,11 @@ def _move(s: Series, i: int, move: np.ndarray, gap: float, back: float) -> Itera
         yield s.at("jump", i, f"moved {np.expm1(r):+.1%}", np.exp(r))
 
 
-def _reverts(move: float, back: float, size: float) -> bool:
-    return bool(abs(move) > max(0.08, 8 * size) and abs(move + back) < 0.3 * abs(move))
+def _reverts(move: np.ndarray, i: int) -> bool:
+    """Return whether the move of row i is large and taken back by the next one."""
+    if i + 1 >= len(move) or not abs(move[i]) > 0.08 or not abs(move[i] + move[i + 1]) < 0.3 * abs(move[i]):
+        return False
+    return bool(abs(move[i]) > 8 * max(_scale(move, i), _scale(move, i, around=True)))
 
 
 def _is_split(r: float, gap: float, near: float, tolerance: float) -> bool:

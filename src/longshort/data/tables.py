@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 2**31
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-_DAY = re.compile(r"\d{4}-\d\d-\d\d([T ].*)?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d([T ].*)?", re.ASCII)
 _TIMES = ("date", "datetime", "timestamp", "time")
 _SYMBOLS = ("symbol", "ticker")
 _PRICES = ("open", "high", "low", "close")
