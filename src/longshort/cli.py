@@ -311,7 +311,8 @@ def _stages(names: dict[str, str], quiet: bool) -> "Iterator[Callable[[str, floa
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(28), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=False) as bars:
+    screen = Console(stderr=True, quiet=quiet)
+    with Progress(*columns, console=screen, redirect_stdout=sys.stdout.isatty()) as bars:
         tasks: dict[str, Any] = {}
 
         def advance(name: str, fraction: float) -> None:
@@ -337,13 +338,14 @@ def _print_outlook(console: "Console", outlook: Any, chart: Path | None) -> None
     from .report.figures import money
     from .report.terminal import plot
 
-    for nxt in outlook.next:
+    for column, nxt in enumerate(outlook.next):
         past, steps = len(nxt.history), len(nxt.mean)
         gap = np.full(past - 1, np.nan)
         lines = [(np.concatenate([gap, nxt.history[-1:], v]), "blue dim") for v in (nxt.low, nxt.high)]
         lines.append((np.concatenate([nxt.history, np.full(steps, np.nan)]), "bold"))
         lines.append((np.concatenate([gap, nxt.history[-1:], nxt.mean]), "bold blue"))
-        console.print(f"[bold]{nxt.symbol}[/], last {past} closes and the next {steps} sessions")
+        last = f"last close {money(float(nxt.history[-1]))}"
+        console.print(f"[bold]{nxt.symbol}[/], {past} closes, {last}, and the next {steps} sessions")
         for line in plot(lines, width=min(72, console.width - 14), height=12, label=money):
             console.print(Text.assemble(*line))
         table = Table("session", "close", f"{100 * nxt.level:.0f} % interval", box=None, header_style="dim")
@@ -352,5 +354,6 @@ def _print_outlook(console: "Console", outlook: Any, chart: Path | None) -> None
                 row["date"], f"[bold blue]{money(row['mean'])}[/]", f"{money(row['low'])} – {money(row['high'])}"
             )
         console.print(table)
+        console.print(f"On rows it never saw ({outlook.note}): {outlook.sentence(column)}")
     if chart:
         console.print(f"Chart: [bold]{chart}[/]", soft_wrap=True)

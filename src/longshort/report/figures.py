@@ -267,10 +267,14 @@ def skill_figure(skills: Sequence[Skill], title: str, digits: int = 1) -> str:
         c = Canvas(NARROW if narrow else HALF, 8 + row * len(skills) + 26, top=4, left=left, right=right)
         x = Scale(low, high, *c.x_span)
         bottom = 8 + row * len(skills)
-        for tick in nice_ticks(low, high, 2 if narrow else 4):
-            at = float(x(tick))
+        taken: list[tuple[float, float]] = []
+        for tick in sorted(nice_ticks(low, high, 3 if narrow else 4), key=abs):
+            at, text = float(x(tick)), percent(tick, 1 if abs(high - low) < 0.05 else 0)
             c.line(at, 4, at, bottom, "zero" if tick == 0 else "grid")
-            c.text(at, bottom + 18, percent(tick, 1 if abs(high - low) < 0.05 else 0), anchor="middle")
+            left_end, right_end = at - 4 * len(text), at + 4 * len(text)
+            if all(right_end < a or left_end > b for a, b in taken):
+                taken.append((left_end, right_end))
+                c.text(at, bottom + 18, text, anchor="middle")
         for i, s in enumerate(skills):
             y = 8 + row * (i + 0.5)
             c.text(left - 10, y + 4, s.label, "tick strong" if i == 0 and s.label == "all" else "tick", "end")

@@ -35,6 +35,12 @@ class Outlook:
     forecaster: Any
     note: str
 
+    def sentence(self, column: int = 0) -> str:
+        """How the model did on rows it never saw, beside repeating the last close."""
+        one = self.closes[column]
+        ours, naive = one.fit_by_lag[0], one.naive_by_lag[0]
+        return f"{one.symbol}: the LSTM's typical error is {ours:,.2f}, that of repeating the last close {naive:,.2f}."
+
     def to_dict(self) -> dict[str, Any]:
         """Return the coming sessions as a JSON-able mapping of symbols."""
         return {n.symbol: {"last_close": float(n.history[-1]), "sessions": n.rows()} for n in self.next}

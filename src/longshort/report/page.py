@@ -161,7 +161,8 @@ def _turn_block(closes: Closes, key: str) -> str:
 
 
 def _next_block(nxt: Next, key: str) -> str:
-    head = f"<b>Next {plural(len(nxt.mean), 'session')}</b>, {escape(nxt.model_name)} with its {_claim(nxt)}"
+    sessions = plural(len(nxt.mean), "session")
+    head = f"<b>Next {sessions}</b>, {escape(nxt.model_name)}, {_claim(nxt)} from its errors on validation rows"
     return f'<figure class="gap"><figcaption>{head}</figcaption>{next_figure(nxt, key)}</figure>'
 
 
@@ -177,9 +178,9 @@ def _claim(nxt: Next) -> str:
 def _lag_block(closes: Closes) -> str:
     """How far the forecast lies from the close of its own day and of earlier ones: smallest at the lag."""
     ours, naive = closes.fit_by_lag, closes.naive_by_lag
-    names = ["same session", "1 session earlier", *(f"{k} sessions earlier" for k in range(2, 6))]
+    names = ["of the same session", "1 session earlier", *(f"{k} sessions earlier" for k in range(2, 6))]
     rows = [[names[k], money(ours[k]), money(naive[k])] for k in range(5) if np.isfinite(ours[k])]
-    head = ["typical distance to the close of the", closes.model_name, "last close"]
+    head = ["typical distance to the close", closes.model_name, "last close"]
     return f'<figure class="gap">{table(head, rows, ours=1)}</figure>'
 
 
@@ -303,24 +304,40 @@ def _scores(every: Sequence[Facts]) -> str:
     parts = ["<section><h2>Scores</h2>"]
     for facts in every:
         scores = facts.study.scores()
+        scale, units = _price_scale(facts)
         metrics = list(dict.fromkeys(m for one in scores.values() for m, value in one.items() if value is not None))
-        rows = [[plain_name(str(name)), *(_score(m, one.get(m)) for m in metrics)] for name, one in scores.items()]
+        rows = [
+            [plain_name(str(name)), *(_score(m, one.get(m), scale) for m in metrics)] for name, one in scores.items()
+        ]
         seeds = [v["skill"] for v in facts.details["seeds"] if v["skill"] is not None]
         spread = f" Skill of single seeds: {', '.join(percent(v, 2, True) for v in seeds)}." if len(seeds) > 1 else ""
-        note = f"{facts.counts}.{spread} Trials counted in {facts.details['trials_where']}."
+        note = f"{facts.counts}.{spread}{units} Trials counted in {facts.details['trials_where']}."
         head = ["", *(METRICS.get(m, m.replace("_", " ")) for m in metrics)]
         parts.append(_figure(facts.name, note, table(head, rows, mark=0)))
     return "".join([*parts, "</section>"])
 
 
-def _score(metric: str, value: float | None) -> str:
+def _score(metric: str, value: float | None, scale: float = 1.0) -> str:
     if value is None or not np.isfinite(value):
         return "–"
-    if metric in ("skill", "hit_rate", "r2"):
+    if metric in ("skill", "hit_rate"):
         return percent(value, 1 if metric == "hit_rate" else 2)
+    if metric == "r2":
+        return f"{value:.4f}".replace("-", "−")
     if metric.endswith("_p"):
         return _p(value)
-    return f"{value:.2f}".replace("-", "−") if metric == "diebold_mariano" else _number(value)
+    if metric in ("rmse", "mae"):
+        return _number(value * scale)
+    return f"{value:.3f}".replace("-", "−") if metric == "ic" else f"{value:.2f}".replace("-", "−")
+
+
+def _price_scale(facts: Facts) -> tuple[float, str]:
+    """What turns errors of forward-adjusted closes into today's price units, and the words for it."""
+    if facts.target.kind != "close":
+        return 1.0, ""
+    if len(facts.symbols) > 1:
+        return 1.0, " RMSE and MAE are in forward-adjusted units."
+    return 1.0 / float(np.asarray(facts.study.bars.factor)[-1, 0]), " RMSE and MAE are in today's price units."
 
 
 def _folds(every: Sequence[Facts]) -> str:

@@ -117,12 +117,7 @@ def demo(
 
 def save_chart(outlook: Outlook, path: Path, source: str = LICENCE) -> Path:
     """Write the outlook's first symbol as a PNG, in one step."""
-    from .figures import money
-
-    first = outlook.closes[0]
-    ours, naive = money(float(first.fit_by_lag[0])), money(float(first.naive_by_lag[0]))
-    sentence = f"{first.symbol}: the LSTM's typical error is {ours}, that of repeating the last close {naive}."
-    return _save_png(path, first, outlook, sentence, source)
+    return _save_png(path, outlook.closes[0], outlook, outlook.sentence(), source)
 
 
 def save_overview(study: "Study", outlook: Outlook, path: Path, source: str = LICENCE) -> Path:
