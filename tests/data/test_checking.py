@@ -248,8 +248,11 @@ def test_every_listed_defect_that_one_file_can_show_is_found(five_hundred, kind)
 
 
 def test_bars_that_were_copied_from_the_future_are_found(five_hundred):
-    """All 174 listed wrong bars of 2017-08-01 are copies of a bar 1 to 4 days later. Those of 2017-09-14 (29) belong to no
-    other bar and are seen where they jump (spikes); closes that differ by less from a second source cannot be seen."""
+    """All 174 listed wrong bars of 2017-08-01 are copies of a bar 1 to 4 days later.
+
+    Those of 2017-09-14 (29) belong to no other bar and are seen where they jump (spikes); closes that differ by less
+    from a second source cannot be seen.
+    """
     _, defects, found = five_hundred
     wrong = {(row.symbol, row.date) for row in defects[defects["kind"] == "wrong_bar"].itertuples()}
     copied = {(symbol, date) for kind, symbol, date in found if kind == "repeated_bar"}
@@ -261,9 +264,12 @@ def test_bars_that_were_copied_from_the_future_are_found(five_hundred):
 
 
 def test_false_alarms_in_a_public_file_are_few(five_hundred):
-    """Looked at by hand: the copies stand on days on which dozens of symbols repeat, at equal volume to the share; the
-    actions are the five listed ones; of 20 spikes 4 are the flash crash of 2015-08-24 and the like, true but odd
-    prints.""" report, defects, found = five_hundred
+    """Looked at by hand.
+
+    The copies stand on days on which dozens of symbols repeat, at equal volume to the share; the actions are the five
+    listed ones; of 20 spikes 4 are the flash crash of 2015-08-24 and the like, true but odd prints.
+    """
+    report, _, found = five_hundred
     counts = {kind: sum(issue.count for issue in report.of(kind)) for kind in kinds(report)}
     assert counts["unadjusted_split"] + counts["unadjusted_action"] == 5
     assert counts["spike"] <= 22

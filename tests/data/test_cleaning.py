@@ -124,7 +124,7 @@ def test_a_split_that_was_forgotten_is_added():
     [
         ("sort", TABLE.iloc[[1, 0, 2, 3]], [10, 11, 12, 13]),
         ("drop_duplicates", TABLE.iloc[[0, 1, 1, 2, 3]], [10, 11, 12, 13]),
-        ("keep_last", pd.concat([TABLE.iloc[:2], TABLE.iloc[1:] + [0.5, 0]]), [10, 11.5, 12.5, 13.5]),
+        ("keep_last", pd.concat([TABLE.iloc[:2], TABLE.iloc[1:].add([0.5, 0])]), [10, 11.5, 12.5, 13.5]),
         ("drop_closed", pd.concat([TABLE, TABLE.iloc[[0]].set_axis([pd.Timestamp("2020-12-25")])]), [10, 11, 12, 13]),
         ("drop_nan", TABLE.assign(close=[10, np.nan, 12, 13]), [10, 12, 13]),
     ],

@@ -1,4 +1,4 @@
-"""Files that are no tables of bars: refused with line and column. The numbers are those of the corpus of hostile inputs."""
+"""Files that are no tables of bars: refused with line and column."""
 
 import os
 import re
@@ -58,10 +58,16 @@ REFUSED = {
     "6 UTF-16": (GOOD.encode("utf-16"), DataError, "UTF-16 text: save it as UTF-8"),
     "7 Latin-1": (cell("10.6").replace("10.6", "10,6£").encode("latin-1"), DataError, "line 3: .*byte 0xa3"),
     "8 NUL": (cell("10\x00.6").encode(), DataError, "line 3: text should have no NUL"),
-    "11 cut off": (GOOD[:-8].encode(), DataError, r"line 4: every row should have 6 cells like the header, but .* has 5 \(too short\)"),
+    "11 cut off": (
+        GOOD[:-8].encode(), DataError,
+        r"line 4: every row should have 6 cells like the header, but .* has 5 \(too short\)",
+    ),
     "13 long row": (changed(3, ROWS[1] + ",7").encode(), DataError, r"line 3: .* has 7 \(too long\)"),
-    "14 rows longer than the header": (GOOD.replace(HEADER, HEADER[:-7]).encode(), DataError, "line 2: .* 5 cells .* has
-    6"), "15 a name twice": (GOOD.replace("High", "Open").encode(), InputError, "'open' appears 2 times"),
+    "14 rows longer than the header": (
+        GOOD.replace(HEADER, HEADER[:-7]).encode(), DataError,
+        "line 2: .* 5 cells .* has 6",
+    ),
+    "15 a name twice": (GOOD.replace("High", "Open").encode(), InputError, "'open' appears 2 times"),
     "16 no high": (GOOD.replace("High", "Hi").encode(), InputError, "'high' is missing.*Did you mean 'hi'"),
     "no dates": (GOOD.replace("Date", "Day").encode(), InputError, "should have a column 'date'"),
     "no header": ("\n".join(ROWS).encode(), DataError, "line 1: the first line should name the columns"),
@@ -78,27 +84,48 @@ REFUSED = {
     "28 zip": (b"PK\x03\x04" + b"0" * 99, DataError, "zip or Excel"),
     "41 pickle": (b"\x80\x04\x95" + b"0" * 99, DataError, "a pickle, which may run code"),
     "41 parquet": (b"PAR1" + b"0" * 99, DataError, "source='parquet'"),
-    "46 unsorted": ("\n".join([HEADER, ROWS[1], ROWS[0], ROWS[2]]).encode(), TimeError, "row 1 .* comes after
-    2020-11-25"), "47 duplicate": (changed(3, ROWS[0]).encode(), TimeError, "row 1 .* repeats"),
-    "50 mixed zones": (changed(3, "2020-11-25T10:00Z,10,11,9,10.6,200").encode(), TimeError, "all have a time zone or
-    none"), "51 day or month": (changed(3, "11/25/2020,10,11,9,10.6,200").encode(), TimeError, "line 3, column
-    'Date'.*'11/25/2020'"), "52 epoch": (changed(3, "1606262400,10,11,9,10.6,200").encode(), TimeError, "line 3, column 'Date'"),
-    "55 holiday": (changed(4, "2020-11-26,10,11,9,10.7,300").encode(), TimeError, r"2020-11-26 \(a
-    holiday\).*drop_closed"), "56 weekend": (changed(4, "2020-11-28,10,11,9,10.7,300").encode(), TimeError, r"2020-11-28
-    \(a weekend\)"), "58 future": (changed(4, "2096-11-27,10,11,9,10.7,300").encode(), TimeError, "future|shorter
-    span|not know"), "59 year 1": (changed(2, "0001-11-24,10,11,9,10.7,300").encode(), TimeError, "year 1|exist"),
+    "46 unsorted": (
+        "\n".join([HEADER, ROWS[1], ROWS[0], ROWS[2]]).encode(), TimeError,
+        "row 1 .* comes after 2020-11-25",
+    ),
+    "47 duplicate": (changed(3, ROWS[0]).encode(), TimeError, "row 1 .* repeats"),
+    "50 mixed zones": (
+        changed(3, "2020-11-25T10:00Z,10,11,9,10.6,200").encode(), TimeError,
+        "all have a time zone or none",
+    ),
+    "51 day or month": (
+        changed(3, "11/25/2020,10,11,9,10.6,200").encode(), TimeError,
+        "line 3, column 'Date'.*'11/25/2020'",
+    ),
+    "52 epoch": (changed(3, "1606262400,10,11,9,10.6,200").encode(), TimeError, "line 3, column 'Date'"),
+    "55 holiday": (
+        changed(4, "2020-11-26,10,11,9,10.7,300").encode(), TimeError,
+        r"2020-11-26 \(a holiday\).*drop_closed",
+    ),
+    "56 weekend": (changed(4, "2020-11-28,10,11,9,10.7,300").encode(), TimeError, r"2020-11-28 \(a weekend\)"),
+    "58 future": (changed(4, "2096-11-27,10,11,9,10.7,300").encode(), TimeError, "future|shorter span|not know"),
+    "59 year 1": (changed(2, "0001-11-24,10,11,9,10.7,300").encode(), TimeError, "year 1|exist"),
     "61 no leap year": (changed(2, "2019-02-29,10,11,9,10.7,300").encode(), TimeError, "dates that exist"),
     "68 serial dates": (changed(3, "44160,10,11,9,10.6,200").encode(), TimeError, "'44160'"),
     "70 negative": (cell("-10.6").encode(), PriceError, "close was -10.6"),
     "72 zero": (cell("0").encode(), PriceError, "close was 0"),
-    "73 low above high": (changed(3, "2020-11-25,10,9,11,10.6,200").encode(), PriceError, "low should not be above
-    high"), "77 negative volume": (changed(3, "2020-11-25,10,11,9,10.6,-2").encode(), PriceError, "Volume should not be
-    negative"), "80 currency": (cell('"$1,234.5"').encode(), PriceError, r"line 3, column 'Close'.*'\$1,234.5'.*without
-    currency"), "81 decimal comma": (cell('"1.234,5"').encode(), PriceError, "a point for decimals"),
+    "73 low above high": (
+        changed(3, "2020-11-25,10,9,11,10.6,200").encode(), PriceError,
+        "low should not be above high",
+    ),
+    "77 negative volume": (
+        changed(3, "2020-11-25,10,11,9,10.6,-2").encode(), PriceError,
+        "Volume should not be negative",
+    ),
+    "80 currency": (cell('"$1,234.5"').encode(), PriceError, r"line 3, column 'Close'.*'\$1,234.5'.*without currency"),
+    "81 decimal comma": (cell('"1.234,5"').encode(), PriceError, "a point for decimals"),
     "82 parentheses": (cell("(1.5)").encode(), PriceError, "minus sign"),
     "83 too large": (cell("1e400").encode(), PriceError, "line 3, column 'Close': .*'1e400' is too large"),
-    "85 empty": (cell("").encode(), PriceError, "line 3, column 'Close': cells should not be empty, but 1
-    are.*missing='keep'"), "85 N/A": (cell("N/A").encode(), PriceError, "Leave the cell empty"),
+    "85 empty": (
+        cell("").encode(), PriceError,
+        "line 3, column 'Close': cells should not be empty, but 1 are.*missing='keep'",
+    ),
+    "85 N/A": (cell("N/A").encode(), PriceError, "Leave the cell empty"),
     "85 nan": (cell("NaN").encode(), PriceError, "Leave the cell empty"),
     "88 inf": (cell("inf").encode(), PriceError, "infinite"),
     "hexadecimal": (cell("0x1p3").encode(), PriceError, "Write the plain number"),
