@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from longshort import ledger
+from longshort.bars import Bars
 from longshort.data import synthetic
 from longshort.errors import InputError, NotEnoughData, TrainingError
 from longshort.evaluation import Study, WalkForward, walk_forward
@@ -225,3 +226,27 @@ def test_bad_arguments_are_told_what_was_expected():
         walk_forward(model, BARS, WalkForward("20Y", "1Y"))
     with pytest.raises(InputError, match="has no target"):
         walk_forward(Noise(None), BARS, CV)
+
+
+def test_a_symbol_listed_late_and_a_halt_are_judged_where_they_have_forecasts():
+    values = {name: np.array(SIGNAL[name]) for name in SIGNAL.fields}
+    for array in values.values():
+        array[:900, 1] = np.nan  # listed late
+        array[1100:1120, 0] = np.nan  # halted
+    bars = Bars.from_arrays(SIGNAL.time, SIGNAL.symbols, values, calendar=SIGNAL.calendar, bar_size=SIGNAL.bar_size)
+    study = walk_forward(Ridge([field("volume").log(), log_return()], forward_log_return(1)), bars, CV)
+    rows = np.searchsorted(bars.time, study.time)
+    assert np.isnan(study.forecast.mean[rows < 900, 1]).all()
+    assert np.isnan(study.actual[(rows >= 1099) & (rows < 1120), 0]).all()
+    assert np.isfinite(study.forecast.mean[rows > 1130]).all()
+    assert study.verdict().exit_code == 0
+    details = study.verdict().details
+    assert details["n_cells"] < 2 * details["n_rows"]
+
+
+def test_challengers_never_take_the_name_of_another_row():
+    target = forward_log_return(1)
+    study = walk_forward(HistoricalMean(target), BARS, CV, baselines=[HistoricalMean(target), HistoricalMean(target)])
+    assert "mean" in study.baselines
+    assert list(study.challengers) == ["mean (refitted)", "mean (refitted) (refitted)"]
+    assert set(study.scores()) == {"HistoricalMean", *study.baselines, *study.challengers}

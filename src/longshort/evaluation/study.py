@@ -88,19 +88,14 @@ def walk_forward(
     actual, label_end = np.asarray(target.compute(bars)), np.asarray(target.label_end(bars))
     decisions = decision_rows(forecaster, actual, label_end)
     folds = cv.split(bars.time, bars.dates, decisions, label_end)
-    rivals = _challengers(forecaster, target, baselines)
-    jobs = [
-        _Job(bars, f, rows, c) for f, rows in zip(folds, folds.rows, strict=True) for c in _copies(forecaster, seeds)
-    ]
-    extra = {
-        n: [_Job(bars, f, rows, copy.deepcopy(r)) for f, rows in zip(folds, folds.rows, strict=True)]
-        for n, r in rivals.items()
-    }
-    tasks = [*jobs, *(job for group in extra.values() for job in group)]
+    naive = information_free(target, bars)
+    rivals = _challengers(forecaster, target, baselines, {*naive, _called(forecaster)})
+    pairs = list(zip(folds, folds.rows, strict=True))
+    jobs = [[_Job(bars, f, rows, one) for one in _copies(forecaster, seeds)] for f, rows in pairs]
+    extra = {n: [_Job(bars, f, rows, copy.deepcopy(rival)) for f, rows in pairs] for n, rival in rivals.items()}
+    tasks = [job for group in (*jobs, *extra.values()) for job in group]
     errors = dict(zip(map(id, tasks), fleet.run(tasks, threads, progress), strict=True))
-    by_fold = [jobs[i : i + len(jobs) // len(folds)] for i in range(0, len(jobs), len(jobs) // len(folds))]
-    folds_done, values, histories = _collect(folds, by_fold, errors)
-    challengers = {n: _rival(n, group, errors) for n, group in extra.items()}
+    folds_done, values, histories = _collect(folds, jobs, errors)
     rows = np.concatenate(folds.rows)
     configuration = {"forecaster": forecaster.to_dict(), "cv": cv.to_dict(), "seeds": int(seeds)}
     trials, where = _remember(configuration, bars)
@@ -117,8 +112,8 @@ def walk_forward(
         actual=_frozen(actual[rows]),
         fold=_frozen(np.repeat(np.arange(len(folds)), [len(r) for r in folds.rows])),
         reference=_frozen(np.asarray(bars.adjusted("close"))[rows]),
-        baselines={n: _frozen(np.asarray(b)[rows]) for n, b in information_free(target, bars).items()},
-        challengers=challengers,
+        baselines={n: _frozen(np.asarray(b)[rows]) for n, b in naive.items()},
+        challengers={n: _rival(n, group, errors) for n, group in extra.items()},
         histories=histories,
         configuration=configuration,
         trials=trials,
@@ -192,8 +187,12 @@ def drift(bars: "Bars", horizon: int = 1) -> np.ndarray:
 
 
 def _challengers(
-    forecaster: Forecaster, target: Any, given: "Sequence[Forecaster] | Mapping[str, Forecaster] | None"
+    forecaster: Forecaster,
+    target: Any,
+    given: "Sequence[Forecaster] | Mapping[str, Forecaster] | None",
+    taken: set[str],
 ) -> dict[str, Forecaster]:
+    """Return the challengers by a name that no other row of the table has."""
     if given is None:
         from ..models.baselines import AutoRegression, Ridge
 
@@ -212,14 +211,19 @@ def _challengers(
                 f"A challenger must predict what the model predicts ({target.info}), but {name} predicts {info}. "
                 f"Pass target={target!r}."
             )
-        while name in found:
-            name += "'"
+        while name in found or name in taken:
+            name += " (refitted)"
         found[name] = rival
     return found
 
 
 def _name(forecaster: Any) -> str:
     return str(getattr(forecaster, "name", "") or type(forecaster).__name__)
+
+
+def _called(forecaster: Any) -> str:
+    """What the table and the sentence call the model."""
+    return str(getattr(forecaster, "described", type(forecaster).__name__))
 
 
 def _remember(configuration: dict[str, Any], bars: "Bars") -> tuple[int, str]:
@@ -419,7 +423,7 @@ class Study:
     @property
     def name(self) -> str:
         """What the model is called."""
-        return str(getattr(self.forecaster, "described", type(self.forecaster).__name__))
+        return _called(self.forecaster)
 
     def evidence(self) -> Evidence:
         """Return the study as evidence for `judge`."""

@@ -202,25 +202,27 @@ class AutoRegression:
 
     def fit(self, bars: "Bars", start: Any = None) -> "AutoRegression":
         """Learn by least squares on all rows with an outcome."""
-        rows = _samples(self._inputs(bars), _change(self.target, bars), _first(bars, start))
+        first = _first(bars, start)
+        rows = _samples(self._inputs(bars, first), _change(self.target, bars), first)
         if len(rows.outcome) <= len(self.spans) + 1:
             raise NotEnoughData(
                 f"AutoRegression has {len(self.spans) + 1} numbers to learn, but bars holds {len(rows.outcome)} rows "
                 f"with {max(self.spans)} known outcomes before them. Load more bars, or shorten spans."
             )
-        self.linear_ = _Linear.learn(rows.inputs, rows.outcome, 0.0)
+        self.linear_ = _Moments.of(rows.inputs, rows.outcome).solve(0.0)
         return self
 
     def predict(self, bars: "Bars", start: Any = None) -> Forecast:
         """Forecast at every bar from `start` on."""
-        return _predict_linear(self, bars, self._inputs(bars), start)
+        return _predict_linear(self, bars, start)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a JSON-able mapping."""
         return {"kind": "AutoRegression", "target": self.target.to_dict(), "spans": list(self.spans)}
 
-    def _inputs(self, bars: "Bars") -> np.ndarray:
-        known = known_outcomes(self.target, bars, max(self.spans))
+    def _inputs(self, bars: "Bars", first: int) -> np.ndarray:
+        """Return (n_bars - first, n_symbols, n_spans)."""
+        known = known_outcomes(self.target, bars, max(self.spans))[first:]
         total, means = np.zeros(known.shape[:2]), {}
         for k in range(max(self.spans)):
             total = total + known[..., k]
@@ -297,7 +299,8 @@ class Ridge:
 
     def fit(self, bars: "Bars", start: Any = None) -> "Ridge":
         """Choose the penalty, then learn from all rows with an outcome."""
-        rows = _samples(self._inputs(bars), _change(self.target, bars), _first(bars, start))
+        first = _first(bars, start)
+        rows = _samples(self._inputs(bars, first), _change(self.target, bars), first)
         dates = np.unique(rows.row)
         n_validation = max(1, round(self.validation * len(dates)))
         if len(dates) < 10:
@@ -310,17 +313,16 @@ class Ridge:
         early, late = ends[rows.row] < bars.time[first], rows.row >= first
         self.penalty_ = self.penalties[0]
         if early.sum() > 2 and len(self.penalties) > 1:
-            errors = []
-            for penalty in self.penalties:
-                trial = _Linear.learn(rows.inputs[early], rows.outcome[early], penalty)
-                errors.append(float(np.mean((trial(rows.inputs[late]) - rows.outcome[late]) ** 2)))
+            moments = _Moments.of(rows.inputs[early], rows.outcome[early])
+            inputs, outcome = rows.inputs[late], rows.outcome[late]
+            errors = [float(np.mean((moments.solve(p)(inputs) - outcome) ** 2)) for p in self.penalties]
             self.penalty_ = self.penalties[int(np.argmin(errors))]
-        self.linear_ = _Linear.learn(rows.inputs, rows.outcome, self.penalty_)
+        self.linear_ = _Moments.of(rows.inputs, rows.outcome).solve(self.penalty_)
         return self
 
     def predict(self, bars: "Bars", start: Any = None) -> Forecast:
         """Forecast at every bar from `start` on."""
-        return _predict_linear(self, bars, self._inputs(bars), start)
+        return _predict_linear(self, bars, start)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a JSON-able mapping."""
@@ -333,13 +335,15 @@ class Ridge:
             "validation": self.validation,
         }
 
-    def _inputs(self, bars: "Bars") -> np.ndarray:
-        """Return (n_bars, n_symbols, lookback * n_features), the decision row first."""
+    def _inputs(self, bars: "Bars", first: int) -> np.ndarray:
+        """Return (n_bars - first, n_symbols, lookback * n_features), the decision row's features first."""
         values = np.asarray(self.program_.compute(bars))
-        past = [np.full_like(values, np.nan) for _ in range(self.lookback)]
-        for k in range(min(self.lookback, len(values))):
-            past[k][k:] = values[: len(values) - k]
-        return np.concatenate(past, axis=-1)
+        n_bars, n_symbols, n_features = values.shape
+        out = np.full((n_bars - first, n_symbols, self.lookback * n_features), np.nan)
+        for k in range(self.lookback):
+            top = max(k, first)
+            out[top - first :, :, k * n_features : (k + 1) * n_features] = values[top - k : max(n_bars - k, 0)]
+        return out
 
 
 # ------------------------------------------------------------------------------------------------------ shared by them
@@ -371,10 +375,11 @@ class _Samples:
 
 
 def _samples(inputs: np.ndarray, outcome: np.ndarray, first: int) -> _Samples:
+    """Pair `inputs` of the rows from `first` on with their outcomes, where all of them are finite."""
+    outcome = outcome[first:]
     keep = np.isfinite(inputs).all(axis=-1) & np.isfinite(outcome)
-    keep[:first] = False
     rows, _ = np.nonzero(keep)
-    return _Samples(inputs[keep], outcome[keep], rows)
+    return _Samples(inputs[keep], outcome[keep], rows + first)
 
 
 @dataclass(frozen=True, eq=False)
@@ -386,17 +391,6 @@ class _Linear:
     weights: np.ndarray
     intercept: float
 
-    @classmethod
-    def learn(cls, inputs: np.ndarray, outcome: np.ndarray, penalty: float) -> "_Linear":
-        centre, scale = inputs.mean(axis=0), inputs.std(axis=0)
-        scale = np.where(scale > 1e-12 * np.maximum(np.abs(centre), 1e-300), scale, np.inf)  # constants get no weight
-        z, y = (inputs - centre) / scale, outcome - outcome.mean()
-        size, vectors = np.linalg.eigh(z.T @ z)
-        size = np.maximum(size, 0.0)
-        damped = size + penalty
-        invert = np.where(size > 1e-10 * max(float(size[-1]), 1e-300), 1.0 / np.where(damped > 0, damped, 1.0), 0.0)
-        return cls(centre, scale, vectors @ (invert * (vectors.T @ (z.T @ y))), float(outcome.mean()))
-
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
         out = np.full(inputs.shape[:-1], self.intercept)
         for k, weight in enumerate(self.weights):
@@ -404,12 +398,43 @@ class _Linear:
         return out
 
 
-def _predict_linear(model: Any, bars: "Bars", inputs: np.ndarray, start: Any) -> Forecast:
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """All that a ridge needs to know of its samples, whatever the penalty: the eigenvectors of their covariance."""
+
+    centre: np.ndarray
+    scale: np.ndarray
+    size: np.ndarray
+    vectors: np.ndarray
+    projected: np.ndarray
+    intercept: float
+
+    @classmethod
+    def of(cls, inputs: np.ndarray, outcome: np.ndarray) -> "_Moments":
+        centre, scale = inputs.mean(axis=0), inputs.std(axis=0)
+        scale = np.where(scale > 1e-12 * np.maximum(np.abs(centre), 1e-300), scale, np.inf)  # constants get no weight
+        intercept = float(outcome.mean())
+        square, product = np.zeros((len(centre), len(centre))), np.zeros(len(centre))
+        for part in range(0, len(inputs), 65_536):  # a second copy of the samples would cost more than they do
+            z = (inputs[part : part + 65_536] - centre) / scale
+            square += z.T @ z
+            product += z.T @ (outcome[part : part + 65_536] - intercept)
+        size, vectors = np.linalg.eigh(square)
+        return cls(centre, scale, np.maximum(size, 0.0), vectors, vectors.T @ product, intercept)
+
+    def solve(self, penalty: float) -> _Linear:
+        damped = self.size + penalty
+        kept = self.size > 1e-10 * max(float(self.size[-1]), 1e-300)
+        invert = np.where(kept, 1.0 / np.where(damped > 0, damped, 1.0), 0.0)
+        return _Linear(self.centre, self.scale, self.vectors @ (invert * self.projected), self.intercept)
+
+
+def _predict_linear(model: Any, bars: "Bars", start: Any) -> Forecast:
     if not hasattr(model, "linear_"):
         raise NotFitted(f"This {type(model).__name__} has not learned anything yet. Call fit(bars) first.")
     first = _first(bars, start)
-    values = np.full(inputs.shape[:2], np.nan)
-    values[first:] = model.linear_(inputs[first:])
+    values = np.full((len(bars), len(bars.symbols)), np.nan)
+    values[first:] = model.linear_(model._inputs(bars, first))
     if model.target.info.kind == "volatility":
         values = np.maximum(values, 0.0)
     return _forecast(model.target, bars, _level(model.target, bars, values), start)
