@@ -130,3 +130,9 @@ def test_a_saved_network_study_keeps_its_histories_and_configuration(tmp_path):
     assert again.forecaster.to_dict() == study.forecaster.to_dict()
     assert set(study.challengers) == {"ridge", "ar"}
     assert repr(again) == repr(study)
+
+
+def test_threads_change_no_byte_of_a_network_study():
+    model = ls.LSTM([f.log_return()], lookback=10, hidden=(8,), epochs=3, dropout=0.2)
+    one, two = (ls.walk_forward(model, BARS, ls.WalkForward(200, 100), threads=n) for n in (1, 2))
+    assert one.forecast.digest == two.forecast.digest
