@@ -46,7 +46,7 @@ public:
     }
 
 private:
-    static constexpr int spins = 4000;  // of some ten nanoseconds each
+    static constexpr int spins = 2000;  // of ten to fifty nanoseconds each
 
     template <class Value, class Condition>
     static Value wait_while(std::atomic<Value>& value, Condition condition) {

@@ -27,15 +27,20 @@ public:
     }
 
 private:
-    static constexpr std::size_t alignment = std::size_t(2) << 20;  // of a huge page
+    static constexpr std::size_t page = 4096, huge_page = std::size_t(2) << 20;
     static constexpr std::size_t kept_blocks = 8;
     static constexpr std::size_t largest_kept = std::size_t(64) << 20;
 
+    static std::align_val_t alignment_of(std::size_t bytes) {
+        return std::align_val_t(bytes >= huge_page ? huge_page : page);
+    }
     struct Free {
-        void operator()(std::byte* p) const { ::operator delete(p, std::align_val_t(alignment)); }
+        std::size_t bytes;
+        void operator()(std::byte* p) const { ::operator delete(p, alignment_of(bytes)); }
     };
+    using Memory = std::unique_ptr<std::byte, Free>;
     struct Block {
-        std::unique_ptr<std::byte, Free> memory;
+        Memory memory;
         std::size_t bytes = 0;
     };
     struct Shelf {
@@ -62,11 +67,11 @@ private:
             }
         }
         Block block;
-        block.memory.reset(static_cast<std::byte*>(::operator new(bytes, std::align_val_t(alignment))));
+        block.memory = Memory(static_cast<std::byte*>(::operator new(bytes, alignment_of(bytes))), Free{bytes});
         block.bytes = bytes;
 #if defined(__linux__)
         // The kernels stride through megabytes: with small pages they would miss the address cache all the time.
-        if (bytes >= alignment) madvise(block.memory.get(), bytes, MADV_HUGEPAGE);
+        if (bytes >= huge_page) madvise(block.memory.get(), bytes, MADV_HUGEPAGE);
 #endif
         return block;
     }
