@@ -24,6 +24,7 @@ app = typer.Typer(
     name="longshort",
     help="Long Short-Term Memory forecasting for going long and short: market data in, honest evidence out.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # plain help takes half the time
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -77,7 +78,10 @@ def demo(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """AAPL from the embedded sample: next five sessions, three walk-forward studies, a report."""
+    """Study AAPL from the embedded sample.
+
+    The next five sessions first, then walk-forward studies of close, volatility and log return, then a report.
+    """
     from .report import demo
 
     console = _console(as_json)
@@ -109,7 +113,10 @@ def predict(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Forecast the next sessions of one symbol with the Keras tutorial's network."""
+    """Forecast the next sessions of a symbol.
+
+    The network is the Keras tutorial's: two LSTM layers of 50 units over 60 closes.
+    """
     from .data import load_bars
     from .models import presets
     from .report import look_ahead
@@ -149,7 +156,10 @@ def check(
     end: End = None,
     as_json: Json = False,
 ) -> None:
-    """List what is wrong with market data: gaps, splits, spikes, stale prices, impossible bars."""
+    """List what is wrong with market data.
+
+    Gaps, unadjusted splits, spikes, stale prices, impossible bars, holidays, duplicates.
+    """
     from .data import check, load_bars
 
     is_file = Path(what).suffix.lower() in (".csv", ".parquet", ".gz", ".pq")
@@ -178,7 +188,10 @@ def walk_forward(
     root: Annotated[Path, typer.Option(help="Where run folders are kept.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """Refit and forecast fold by fold, judge, write the report. Exit code 0: edge; 3: no evidence."""
+    """Forecast fold by fold, judge, write a report.
+
+    Exit code 0: edge; 3: no evidence.
+    """
     from .config import REPORT, run_walk_forward, start_run
 
     console = _console(as_json)
@@ -199,7 +212,7 @@ def train(
     root: Annotated[Path, typer.Option(help="Where run folders are kept.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """Fit the model on all bars and keep it in the run folder."""
+    """Fit the model on all bars and keep it."""
     from .config import MODEL, run_train, start_run
 
     console = _console(as_json)
@@ -236,7 +249,10 @@ def referee(
     horizon: Annotated[int, typer.Option(min=1, help="Rows from a forecast to its outcome.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Judge forecasts made elsewhere. Exit code 0: edge; 3: no evidence."""
+    """Judge forecasts made elsewhere.
+
+    Exit code 0: edge; 3: no evidence.
+    """
     from .config import referee_file
 
     verdict = referee_file(file, horizon)
@@ -248,7 +264,7 @@ def referee(
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Say what this machine offers and what is missing, with the way to get it."""
+    """Say what this machine offers and lacks."""
     from .report import doctor
 
     found = doctor()
