@@ -35,8 +35,8 @@ lint: $(VENV)/test-tools ## ruff and pyright
 	@$(STEP) "ruff format" $(BIN)/ruff format --check .
 	@$(STEP) "pyright" $(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(VENV)/installed ## benchmarks, printed as ratios to other libraries (long; peers get their own venv)
-	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file; done
+bench: $(VENV)/installed $(VENV)/full-tools .venv-bench/made ## benchmarks, printed as ratios to other libraries (long)
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
 
 figures: $(VENV)/installed ## make the pictures of README and docs again
 	@$(BIN)/python docs/make_figures.py
@@ -77,6 +77,11 @@ $(VENV)/full-tools: $(VENV)/libraries
 	@$(BIN)/python scripts/requirements full > $(VENV)/requirements.txt
 	@$(STEP) "Referees: torch, TA-Lib, statsmodels, arch, ..." $(PIP) -r $(VENV)/requirements.txt
 	@scripts/chromium
+	@touch $@
+
+.venv-bench/made: $(VENV)/made
+	@$(BIN)/python -m venv .venv-bench
+	@$(STEP) "Peers in .venv-bench: Keras, TensorFlow" .venv-bench/bin/python -m pip install -q tensorflow-cpu==2.21.0 keras==3.15.1
 	@touch $@
 
 $(VENV)/build-tools: $(VENV)/made constraints.txt

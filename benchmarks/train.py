@@ -5,9 +5,9 @@ The job: windows of 60 steps of one series, two LSTM layers of 50 units, dropout
 turns for several rounds, and medians are compared. An epoch's speed is the median over the epochs after the first.
 Contenders with one thread are also compared by the processor time they used, which other programs disturb less.
 
+    make bench
     python benchmarks/train.py --keras-python .venv-bench/bin/python
     python benchmarks/train.py --only longshort-1,torch-1 --rounds 3
-    python benchmarks/train.py --memory
 
 "FMA floor" is the time the bare arithmetic would take at the measured rate of one core's fused multiply-adds.
 """
@@ -80,11 +80,11 @@ def run_longshort_fleet(epochs: int):
     return [(wall / 2, cpu / 2) for wall, cpu in seconds], loss  # two models' epochs in this time
 
 
-def _trainer(threads: int, seed: int = 0, n_inputs: int = 1):
+def _trainer(threads: int, seed: int = 0):
     from longshort.native import core
 
     return core.LSTMTrainer(
-        n_inputs=n_inputs,
+        n_inputs=1,
         hidden=[UNITS, UNITS],
         dropout=[DROPOUT, DROPOUT],
         lookback=STEPS,
@@ -202,64 +202,23 @@ def contend(name: str, epochs: int) -> dict:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def memory() -> dict:
-    """Train an epoch on 100,000 rows of 16 features; what grows with the rows is compared to their float64 matrix.
-
-    The model and the work space of a batch do not depend on the rows: an epoch on few rows has claimed them before.
-    """
-    import gc
-
-    import numpy as np
-
-    n_features = 16
-    trainer = _trainer(1, n_inputs=n_features)
-
-    def train(n_rows):
-        data = np.random.default_rng(0).standard_normal((n_rows, n_features))
-        starts = np.arange(0, (n_rows - STEPS) * n_features, n_features)
-        targets = np.zeros((len(starts), 1), dtype=np.float32)
-        trainer.bind(data, n_features, np.zeros(n_features), np.ones(n_features))
-        trainer.epoch(starts, targets)
-        return data.nbytes
-
-    def peak():
-        with open("/proc/self/status") as status:
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-
-    gc.collect()
-    at_start = peak()
-    train(2 * BATCH + STEPS)
-    with_model = peak()
-    matrix = train(100_000)
-    return {
-        "matrix_mb": matrix / 1e6,
-        "grown_mb": (peak() - with_model) / 1e6,
-        "ratio": (peak() - with_model) / matrix,
-        "model_mb": (with_model - at_start) / 1e6,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--only", help="comma-separated names: " + ", ".join(CONTENDERS))
-    parser.add_argument("--keras-python", help="interpreter that has tensorflow and keras")
+    peers = ".venv-bench/bin/python"
+    parser.add_argument(
+        "--keras-python",
+        default=peers if os.path.exists(peers) else None,
+        help=f"interpreter that has tensorflow and keras (default: {peers} where it exists)",
+    )
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has torch")
     parser.add_argument("--json", help="write the figures to this file")
-    parser.add_argument("--memory", action="store_true", help="measure memory instead of speed")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contender:
         print(json.dumps(contend(options.contender, options.epochs)))
-        return
-    if options.memory:
-        found = memory()
-        print(
-            f"100,000 rows x 16 features, lookback {STEPS}: the matrix has {found['matrix_mb']:.1f} MB, training on it "
-            f"took {found['grown_mb']:.1f} MB, itself included ({found['ratio']:.2f} x the matrix), beside "
-            f"{found['model_mb']:.1f} MB for the model and the work space of a batch"
-        )
         return
     names = options.only.split(",") if options.only else list(CONTENDERS)
     if options.keras_python is None:
