@@ -35,9 +35,8 @@ import numpy as np
 from .errors import ArtifactError, InputError
 
 FORMAT, MANIFEST, MAX_BYTES = 1, "manifest.json", 2**32
-_MAX_MANIFEST_BYTES = 2**22
+_MAX_MANIFEST_BYTES, _STALE_SECONDS = 2**22, 24 * 3600.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_STALE_SECONDS = 24 * 3600.0
 
 logger = logging.getLogger(__name__)
 
