@@ -190,6 +190,7 @@ def test_a_study_prints_its_numbers_and_its_sentence():
     text = repr(study)
     assert text.startswith("Study of Noise on ")
     assert "WalkForward(train='2Y', test='6M'), 3 seeds, trial 1 of run folder" in text
+    assert "single seeds: skill " in text
     assert "No evidence: " in text
     assert "<table" in study._repr_html_()
     json.dumps(study.scores(), allow_nan=False)

@@ -523,6 +523,7 @@ class Study:
             "",
             _text_table(self.scores()),
             "",
+            *_seed_spread(self.verdict().details["seeds"]),
             self.verdict().sentence,
         ]
         return "\n".join(lines)
@@ -544,6 +545,18 @@ _SHOWN = {
     "r2": "{:.4f}",
     "clark_west_p": "{:.3f}",
 }
+
+
+def _seed_spread(seeds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The scores of the single seeds as a line: when they differ as much as the effect, there is no effect."""
+    if not seeds:
+        return []
+    words = []
+    for name, form in (("skill", "{:+.2%}"), ("ic", "{:+.3f}"), ("hit_rate", "{:.1%}")):
+        known = [s[name] for s in seeds if s[name] is not None]
+        if known:
+            words.append(f"{name.replace('_', ' ')} {form.format(min(known))} .. {form.format(max(known))}")
+    return [f"  single seeds: {', '.join(words)}", ""]
 
 
 def _text_table(scores: Mapping[str, Mapping[str, float | None]]) -> str:

@@ -30,6 +30,7 @@ from .. import metrics
 from ..errors import NotEnoughData
 from ..forecast import TargetInfo
 from . import statistics as st
+from .wording import sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,7 +188,7 @@ def judge(evidence: Evidence) -> Verdict:
     case = _Case(evidence)
     details = case.details()
     exit_code = EDGE if details["edge"] else NO_EVIDENCE
-    return Verdict(exit_code, _sentence(details), _jsonable(details))
+    return Verdict(exit_code, sentence(details), _jsonable(details))
 
 
 def is_edge(actual: np.ndarray, forecast: np.ndarray, baselines: Mapping[str, np.ndarray], horizon: int = 1) -> bool:
@@ -208,7 +209,7 @@ def is_edge(actual: np.ndarray, forecast: np.ndarray, baselines: Mapping[str, np
         known &= np.isfinite(np.asarray(b).reshape(known.shape))
     actual, forecast = np.where(known, actual, nan), np.where(known, forecast, nan)
     ps = [st.knows_more(actual, forecast, np.reshape(b, known.shape), horizon)[0] for b in baselines.values()]
-    return bool(ps) and all(p < LEVEL for p in ps) and _weighted_ic(actual, forecast) > 0
+    return bool(ps) and all(p < LEVEL for p in ps) and _correlation(actual, forecast) > 0
 
 
 class _Case:
@@ -274,6 +275,7 @@ class _Case:
             "skill_low": low,
             "skill_high": high,
             **ic,
+            "rank_ic": self._rank_ic(),
             **self._hits(self.forecast),
             "r2": self._r2(),
             "skill_by_fold": self._skill_by(e.fold, "fold"),
@@ -327,16 +329,21 @@ class _Case:
         }
 
     def _ic(self, forecast: np.ndarray) -> dict[str, float]:
-        a, f = self.masked(self.actual), np.where(self.keep & np.isfinite(forecast), forecast, nan)
-        a = np.where(np.isfinite(f), a, nan)
+        a, f = _paired(self.actual, np.where(self.keep, forecast, nan))
         test = st.mean_test(st.per_date(_standardised(a) * _standardised(f)), self.horizon)
-        ic, half = _weighted_ic(a, f), test.error * st.NORMAL.inv_cdf(0.975)
-        return {
-            "ic": ic,
-            "ic_low": ic - half,
-            "ic_high": ic + half,
-            "rank_ic": _weighted_ic(a, f, rank=True),
-        }
+        ic, half = _correlation(a, f), test.error * st.NORMAL.inv_cdf(0.975)
+        return {"ic": ic, "ic_low": ic - half, "ic_high": ic + half}
+
+    def _rank_ic(self) -> float:
+        """Spearman's correlation over time per symbol, averaged by rows."""
+        a, f = _paired(self.actual, self.masked(self.forecast))
+        total = weight = 0.0
+        for j in range(a.shape[1]):
+            value = metrics.information_coefficient(a[:, j], f[:, j], rank=True)
+            if isfinite(value):
+                n = float(np.isfinite(a[:, j]).sum())
+                total, weight = total + n * value, weight + n
+        return total / weight if weight else nan
 
     def _hits(self, forecast: np.ndarray) -> dict[str, float]:
         """Hit rate with Wilson's interval for the number of independent rows its autocorrelation leaves."""
@@ -485,99 +492,6 @@ class _Case:
         return rows
 
 
-# --------------------------------------------------------------------------------------------------------- the sentence
-
-
-def _sentence(d: dict[str, Any]) -> str:
-    return " ".join(p for p in (_finding(d), _challengers(d), _caveats(d)) if p)
-
-
-def _finding(d: dict[str, Any]) -> str:
-    ps = _list([_p(b["clark_west"]["p"]) for b in d["benchmarks"].values()])
-    ic = f"IC {d['ic']:+.3f}" if isfinite(d["ic"]) else "a constant forecast"
-    where = f"on {d['n_rows']:,} out-of-sample rows" + (f" ({d['first']} to {d['last']})" if d["first"] else "")
-    names = [plain(n) for n in d["benchmarks"]]
-    if d["edge"]:
-        return (
-            f"Edge: {where} {d['name']} knew more about the {d['target']['text']} than {_list(names)} "
-            f"(Clark-West p {ps}, {ic}); {_size(d)}."
-        )
-    return (
-        f"No evidence: {where} {d['name']} did not show that it knows more about the {d['target']['text']} than "
-        f"{_list(names)} (Clark-West p {ps}, {ic}); {_size(d)}, "
-        f"and an IC of {d['power']['detectable_ic']:.2f} would have shown in four cases of five."
-    )
-
-
-def _size(d: dict[str, Any]) -> str:
-    best, skill = plain(d["best_naive"]), d["skill"]
-    if not isfinite(skill):
-        return f"its squared error cannot be compared with that of {best}"
-    if abs(skill) < 0.0005:
-        return f"its squared error was that of {best} within 0.05 %"
-    if skill < -1:
-        return f"its squared error was {1 - skill:.1f} times that of {best}"
-    return f"its squared error was {100 * abs(skill):.1f} % {'below' if skill > 0 else 'above'} that of {best}"
-
-
-def _challengers(d: dict[str, Any]) -> str:
-    ways = {"better": "significantly better", "as well": "as well", "worse": "worse"}
-    parts = []
-    for says, words in ways.items():
-        names = [n for n, c in d["challengers"].items() if c["says"] == says]
-        if names:
-            parts.append(f"{_list([plain(n) for n in names])} {'does' if len(names) == 1 else 'do'} {words}")
-    return (_capital("; ".join(parts)) + ".") if parts else ""
-
-
-def _caveats(d: dict[str, Any]) -> str:
-    notes = []
-    if d["trials"] > 1:
-        tried = f"{d['trials']} configurations were tried ({d['trials_where']})"
-        if d["edge"]:
-            tried += f": the best of as many useless ones passes a 5 % test in {100 * d['lucky']:.0f} % of cases"
-        notes.append(tried)
-    if d["failures"]:
-        n = len(d["failures"])
-        notes.append(f"{n} fold{'s' * (n > 1)} failed and {'are' if n > 1 else 'is'} not judged")
-    return (_capital("; ".join(notes)) + ".") if notes else ""
-
-
-_PLAIN = {
-    "last": "the last known value",
-    "last_close": "the last close",
-    "last_realised": "the last realised value",
-    "persistence": "persistence",
-    "drift": "the drift",
-    "zero": "zero",
-    "mean": "the mean",
-    "expanding_mean": "the mean so far",
-    "majority": "the majority so far",
-    "share": "the share of rises so far",
-    "ridge": "a ridge on the same features",
-    "ar": "an autoregression",
-}
-
-
-def plain(name: str) -> str:
-    """Return what a forecast is called in a sentence."""
-    return _PLAIN.get(name, name.replace("_", " "))
-
-
-def _list(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _p(p: float | None) -> str:
-    if p is None:
-        return "n/a"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
 # -------------------------------------------------------------------------------------------------------------- helpers
 
 
@@ -585,28 +499,30 @@ def _number(value: float) -> float | None:
     return value if isfinite(value) else None
 
 
+def _paired(actual: np.ndarray, forecast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both, NaN where either is."""
+    known = np.isfinite(actual) & np.isfinite(forecast)
+    return np.where(known, actual, nan), np.where(known, forecast, nan)
+
+
+def _correlation(actual: np.ndarray, forecast: np.ndarray) -> float:
+    """Correlation over time per symbol, averaged by rows; NaN where either is constant."""
+    a, f = _paired(actual, forecast)
+    product = _standardised(a) * _standardised(f)
+    known = np.isfinite(product)
+    return float(product[known].mean()) if known.any() else nan
+
+
 def _standardised(values: np.ndarray) -> np.ndarray:
     """Each symbol's deviations from its mean in units of its standard deviation; NaN where it does not vary."""
-    out = np.full(values.shape, nan)
-    for j in range(values.shape[1]):
-        x = values[:, j]
-        known = x[np.isfinite(x)]
-        if len(known) > 1 and known.min() < known.max():
-            spread = known.std()
-            if spread > 0:
-                out[:, j] = (x - known.mean()) / spread
-    return out
-
-
-def _weighted_ic(actual: np.ndarray, forecast: np.ndarray, rank: bool = False) -> float:
-    """Correlation over time per symbol, averaged by rows."""
-    total = weight = 0.0
-    for j in range(actual.shape[1]):
-        n = int(np.sum(np.isfinite(actual[:, j]) & np.isfinite(forecast[:, j])))
-        value = metrics.information_coefficient(actual[:, j], forecast[:, j], rank=rank)
-        if isfinite(value):
-            total, weight = total + n * value, weight + n
-    return total / weight if weight else nan
+    known = np.isfinite(values)
+    count = np.maximum(known.sum(axis=0), 1)
+    low, high = np.where(known, values, np.inf).min(axis=0), np.where(known, values, -np.inf).max(axis=0)
+    varies = low < high
+    apart = np.where(known, values - np.where(known, values, 0.0).sum(axis=0) / count, 0.0)
+    apart /= np.where(varies, np.abs(apart).max(axis=0), 1.0)  # keeps tiny values from vanishing when squared
+    spread = np.sqrt((apart * apart).sum(axis=0) / count)
+    return np.where(known & varies & (spread > 0), apart / np.where(spread > 0, spread, 1.0), nan)
 
 
 def _jsonable(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.verdict import plain
+from ..evaluation.wording import plain
 from ..forecast import TargetInfo
 
 UNITS = {

@@ -12,7 +12,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from ..evaluation.verdict import plain
+from ..evaluation.wording import plain
 from .diagram import Network, network_figure
 from .facts import Closes, Facts, Next, Skill, plain_name, plural
 from .figures import (

@@ -1,0 +1,95 @@
+"""The verdict in plain words, made from its details."""
+
+from math import isfinite
+from typing import Any
+
+
+def sentence(d: dict[str, Any]) -> str:
+    """Return the finding, what the challengers do, and what to keep in mind."""
+    return " ".join(p for p in (_finding(d), _challengers(d), _caveats(d)) if p)
+
+
+def _finding(d: dict[str, Any]) -> str:
+    ps = _list([_p(b["clark_west"]["p"]) for b in d["benchmarks"].values()])
+    ic = f"IC {d['ic']:+.3f}" if isfinite(d["ic"]) else "a constant forecast"
+    where = f"on {d['n_rows']:,} out-of-sample rows" + (f" ({d['first']} to {d['last']})" if d["first"] else "")
+    names = [plain(n) for n in d["benchmarks"]]
+    if d["edge"]:
+        return (
+            f"Edge: {where} {d['name']} knew more about the {d['target']['text']} than {_list(names)} "
+            f"(Clark-West p {ps}, {ic}); {_size(d)}."
+        )
+    return (
+        f"No evidence: {where} {d['name']} did not show that it knows more about the {d['target']['text']} than "
+        f"{_list(names)} (Clark-West p {ps}, {ic}); {_size(d)}, "
+        f"and an IC of {d['power']['detectable_ic']:.2f} would have shown in four cases of five."
+    )
+
+
+def _size(d: dict[str, Any]) -> str:
+    best, skill = plain(d["best_naive"]), d["skill"]
+    if not isfinite(skill):
+        return f"its squared error cannot be compared with that of {best}"
+    if abs(skill) < 0.0005:
+        return f"its squared error was that of {best} within 0.05 %"
+    if skill < -1:
+        return f"its squared error was {1 - skill:.1f} times that of {best}"
+    return f"its squared error was {100 * abs(skill):.1f} % {'below' if skill > 0 else 'above'} that of {best}"
+
+
+def _challengers(d: dict[str, Any]) -> str:
+    ways = {"better": "significantly better", "as well": "as well", "worse": "worse"}
+    parts = []
+    for says, words in ways.items():
+        names = [n for n, c in d["challengers"].items() if c["says"] == says]
+        if names:
+            parts.append(f"{_list([plain(n) for n in names])} {'does' if len(names) == 1 else 'do'} {words}")
+    return (_capital("; ".join(parts)) + ".") if parts else ""
+
+
+def _caveats(d: dict[str, Any]) -> str:
+    notes = []
+    if d["trials"] > 1:
+        tried = f"{d['trials']} configurations were tried ({d['trials_where']})"
+        if d["edge"]:
+            tried += f": the best of as many useless ones passes a 5 % test in {100 * d['lucky']:.0f} % of cases"
+        notes.append(tried)
+    if d["failures"]:
+        n = len(d["failures"])
+        notes.append(f"{n} fold{'s' * (n > 1)} failed and {'are' if n > 1 else 'is'} not judged")
+    return (_capital("; ".join(notes)) + ".") if notes else ""
+
+
+_PLAIN = {
+    "last": "the last known value",
+    "last_close": "the last close",
+    "last_realised": "the last realised value",
+    "persistence": "persistence",
+    "drift": "the drift",
+    "zero": "zero",
+    "mean": "the mean",
+    "expanding_mean": "the mean so far",
+    "majority": "the majority so far",
+    "share": "the share of rises so far",
+    "ridge": "a ridge on the same features",
+    "ar": "an autoregression",
+}
+
+
+def plain(name: str) -> str:
+    """Return what a forecast is called in a sentence."""
+    return _PLAIN.get(name, name.replace("_", " "))
+
+
+def _list(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return "n/a"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
