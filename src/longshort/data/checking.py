@@ -59,6 +59,13 @@ class Issue:
         Row numbers in what was checked; for a gap the row after it.
     values : tuple of float
         What was found there.
+
+    Examples
+    --------
+    >>> from longshort import load_bars
+    >>> gap = check(load_bars("QQQ", start="2004-06-01", end="2012-01-03", source="sample")).of("gap")[0]
+    >>> gap.symbol, gap.count, gap.dates[0], gap.dates[-1], gap.fault
+    ('QQQ', 1588, '2004-12-01', '2011-03-22', True)
     """
 
     kind: str
@@ -97,6 +104,13 @@ class Report:
         Faults first, then notes.
     about : str
         What was checked.
+
+    Examples
+    --------
+    >>> from longshort import load_bars
+    >>> report = check(load_bars("QQQ", start="2004-06-01", end="2012-01-03", source="sample"))
+    >>> report.ok, len(report), [issue.kind for issue in report]
+    (False, 2, ['gap', 'spike'])
     """
 
     issues: tuple[Issue, ...]

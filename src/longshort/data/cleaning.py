@@ -39,7 +39,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Repair:
-    """One change: which cell or row, what it was, what it is now (NaN: missing, dropped)."""
+    """One change: which cell or row, what it was, what it is now (NaN: missing, dropped).
+
+    Examples
+    --------
+    >>> from longshort import load_bars
+    >>> goog = load_bars("GOOG", start="2014-04-01", end="2014-04-04", source="sample")
+    >>> clean(goog, "add_split", splits={("GOOG", "2014-04-03"): 2.0}).repairs[0].to_dict()["now"]
+    2.0
+    """
 
     kind: str
     symbol: str
@@ -56,7 +64,16 @@ class Repair:
 
 
 class Cleaned(NamedTuple):
-    """What `clean` returns: the repaired data and the list of repairs."""
+    """What `clean` returns: the repaired data and the list of repairs.
+
+    Examples
+    --------
+    >>> from longshort import load_bars
+    >>> qqq = load_bars("QQQ", start="2004-10-25", end="2004-11-05", source="sample")
+    >>> fixed, repairs = clean(qqq, "mask_outliers", limit=0.2)
+    >>> fixed.shape, repairs
+    ((10, 1), ())
+    """
 
     data: Any
     repairs: tuple[Repair, ...]

@@ -266,6 +266,15 @@ class CsvFiles:
         One file, or a folder with a file per symbol, named like AAPL.csv.
     tz, adjusted, bar_size
         As in `Bars.from_pandas`.
+
+    Examples
+    --------
+    >>> import tempfile, longshort as ls
+    >>> file = Path(tempfile.mkdtemp()) / "MINE.csv"
+    >>> rows = ["date,open,high,low,close,volume", "2024-01-02,10,11,9,10.5,100", "2024-01-03,10,12,10,12,90", ""]
+    >>> characters = file.write_text("\\n".join(rows))
+    >>> ls.load_bars("MINE", source=CsvFiles(file))["close"][:, 0].tolist()
+    [10.5, 12.0]
     """
 
     ending = "csv"
@@ -324,7 +333,13 @@ class CsvFiles:
 
 
 class ParquetFiles(CsvFiles):
-    """Parquet tables (the extra `longshort[parquet]`): one file, or a folder with a file per symbol."""
+    """Parquet tables (the extra `longshort[parquet]`): one file, or a folder with a file per symbol.
+
+    Examples
+    --------
+    >>> ParquetFiles("prices").ending
+    'parquet'
+    """
 
     ending = "parquet"
 

@@ -124,8 +124,8 @@ class Target:
         -------
         dict of str to float64 array (n_bars, n_symbols)
             Close: ``persistence`` (the last close). Returns: ``zero`` and ``mean`` (of all outcomes known by then).
-            Volatility: ``last_realised`` (the same measure over the last `horizon` bars) and ``mean``. Direction: ``majority``
-            (of all outcomes known by then; up when they are even). NaN until there is something to go by.
+            Volatility: ``last_realised`` (the same measure over the last `horizon` bars) and ``mean``. Direction:
+            ``majority`` (of all outcomes known by then; up when they are even). NaN until there is something to go by.
         """
         with np.errstate(all="ignore"):
             ended = self._ended(bars) if self.horizon < len(bars.time) else np.full(bars.shape, np.nan)
