@@ -154,3 +154,31 @@ def test_a_study_reports_the_same_after_loading(make_study, tmp_path):
     study = make_study()
     study.save(tmp_path / "study")
     assert tearsheet(ls.Study.load(tmp_path / "study")).html == tearsheet(study).html
+
+
+def test_a_model_that_is_no_network_has_a_page_too(make_study):
+    from dataclasses import replace
+
+    study = make_study("close")
+    ridge = ls.models.Ridge([ls.features.log_return()], target=study.target)
+    none = [[None] for _ in study.folds]
+    html = tearsheet(replace(study, forecaster=ridge, histories=none, configuration={"name": "Ridge"})).html
+    assert "No loss curves were recorded" in html
+    assert "<h2>Network</h2>" not in html
+    assert "that the Ridge knows" in html
+
+
+def test_very_many_symbols_are_not_judged_one_by_one(make_study):
+    html = tearsheet(make_study(symbols=tuple(f"S{i:02}" for i in range(61)), n=600)).html
+    assert "61 symbols are too many" in html
+    assert html.count('data-panel="price:') == 8
+
+
+def test_rows_without_outcome_or_forecast_are_left_out(make_study):
+    from dataclasses import replace
+
+    study = make_study()
+    actual, values = np.array(study.actual), np.array(study.forecast.mean)
+    actual[-3:], values[10:40] = np.nan, np.nan
+    changed = replace(study, actual=actual, forecast=replace(study.forecast, mean=values, digest=""))
+    assert f"{len(actual) - 33:,} forecasts" in tearsheet(changed).html

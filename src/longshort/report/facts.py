@@ -77,6 +77,12 @@ class Closes:
         fit = self.fit_by_lag
         return int(np.nanargmin(fit)) if np.isfinite(fit).any() else 0
 
+    @property
+    def word(self) -> str:
+        """What a row is called: days, or bars where they are shorter or longer."""
+        apart = np.median(np.diff(self.time)) / (86_400 * 10**9) if len(self.time) > 1 else 1.0
+        return "days" if 0.9 < apart < 1.5 else "bars"
+
     def turn(self, width: int = 60) -> slice:
         """The `width` rows around the deepest fall with a recovery: where a lag shows."""
         n = len(self.actual)
@@ -191,6 +197,11 @@ class Facts:
         """The study in a few words: symbols, what is predicted."""
         shown = ", ".join(self.symbols[:4]) + (f" and {len(self.symbols) - 4} more" if len(self.symbols) > 4 else "")
         return f"{shown}: {self.target}"
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called."""
+        return str(self.details["name"])
 
     @property
     def reference_name(self) -> str:
@@ -372,6 +383,7 @@ def closes_of(facts: Facts, column: int = 0) -> Closes | None:
         actual / today,
         model / today,
         base / today,
+        model_name=facts.model_name,
         caption=f"walk-forward, {target}",
     )
 

@@ -37,7 +37,7 @@ def money(value: float) -> str:
         return "–"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:,.2f}" if abs(value) >= 1 or value == 0 else f"{value:.4f}"
+    return f"{value:,.2f}" if abs(value) >= 1 or abs(value) < 5e-5 else f"{value:.4f}"
 
 
 def plain(value: float) -> str:
@@ -84,7 +84,7 @@ def closes_figure(closes: Closes, key: str, mark: bool = True) -> str:
             part = closes.turn()
             a, b = (float(x(v)) for v in days(closes.time)[[part.start, part.stop - 1]])
             c.rect(a, c.top, b - a, c.y_span[0] - c.top, "lens")
-            c.text((a + b) / 2, c.top + 11, "60 days", "tick", "middle")
+            c.text((a + b) / 2, c.top + 11, f"60 {closes.word}", "tick", "middle")
         c.time_axis(x, 5 if narrow else 9)
         c.path(x(t), y(naive), "s-naive")
         c.path(x(t), y(actual), "s-actual")
@@ -123,7 +123,7 @@ def turn_figure(closes: Closes, key: str) -> str:
         if not narrow:
             c.labels([(float(y(_last(v))), n, s) for n, s, v in hover.series], c.x_span[1] + 8)
         hover.bind(c, x, y)
-        return c.render(f"{closes.symbol}: the 60 days with the deepest fall and recovery", closes.caption)
+        return c.render(f"{closes.symbol}: the 60 {closes.word} with the deepest fall and recovery", closes.caption)
 
     return hover.script() + responsive(draw)
 
@@ -183,7 +183,11 @@ def series_figure(facts: Facts, key: str, column: int = 0) -> str:
     rows = decimate(days(facts.time), actual, model)
     t, actual, model, naive = days(facts.time)[rows], actual[rows], model[rows], naive[rows]
     quiet = facts.target.kind in ("return", "log_return", "direction")
-    series = [("actual", "s-actual", actual), ("LSTM", "s-model", model), (facts.reference_name, "s-naive", naive)]
+    series = [
+        ("actual", "s-actual", actual),
+        (facts.model_name, "s-model", model),
+        (facts.reference_name, "s-naive", naive),
+    ]
     hover = Hover(key, t, series, digits=digits, unit=unit)
 
     def draw(narrow: bool) -> str:
@@ -361,7 +365,7 @@ def overview_png(path, closes: Closes, nxt: Next | None, sentence: str, note: st
     top.set_title(f"{closes.symbol} close, today's price units, rows nobody trained on", **_TITLE)
     left = figure.add_subplot(grid[1, 0] if nxt is not None else grid[1, :])
     _draw_closes(left, closes, part, 1.7)
-    left.set_title("60 days enlarged, the deepest fall with a recovery", **_TITLE)
+    left.set_title(f"60 {closes.word} enlarged, the deepest fall with a recovery", **_TITLE)
     if nxt is not None:
         _draw_next(figure.add_subplot(grid[1, 1]), nxt)
     if note:

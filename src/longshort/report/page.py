@@ -116,7 +116,7 @@ def numbers_line(facts: Facts) -> str:
     if d.get("hit_rate") is not None and facts.target.kind != "volatility":
         parts.append(f"hit rate {percent(d['hit_rate'])}")
     if d.get("ic") is not None:
-        parts.append(f"correlation {d['ic']:.2f}".replace("-", "−"))
+        parts.append(f"correlation {_fixed(d['ic'], 2)}")
     return " · ".join([*parts, facts.counts])
 
 
@@ -125,7 +125,7 @@ def _first(page: Page) -> str:
     parts = ['<section class="first">', verdict_block(main)]
     if not page.closes:
         parts += [f"<figure><figcaption><b>{escape(main.name)}</b> · rows nobody trained on</figcaption>"]
-        parts += [_key("actual", "LSTM", main.reference_name), series_figure(main, "m0"), "</figure>"]
+        parts += [_key("actual", main.model_name, main.reference_name), series_figure(main, "m0"), "</figure>"]
         parts += [_next_block(n, f"n{i}") for i, n in enumerate(page.next[:1])]
         return "".join([*parts, "</section>"])
     shown = page.closes[:MAX_PANELS]
@@ -156,7 +156,7 @@ def _price(closes: Closes, nxt: Next | None, i: int, page: Page) -> str:
 
 
 def _turn_block(closes: Closes, key: str) -> str:
-    head = "<b>60 days enlarged</b>, the deepest fall with a recovery"
+    head = f"<b>60 {closes.word} enlarged</b>, the deepest fall with a recovery"
     return f'<figure class="gap"><figcaption>{head}</figcaption>{turn_figure(closes, key)}</figure>'
 
 
@@ -178,7 +178,8 @@ def _claim(nxt: Next) -> str:
 def _lag_block(closes: Closes) -> str:
     """How far the forecast lies from the close of its own day and of earlier ones: smallest at the lag."""
     ours, naive = closes.fit_by_lag, closes.naive_by_lag
-    names = ["of the same session", "1 session earlier", *(f"{k} sessions earlier" for k in range(2, 6))]
+    one = "session" if closes.word == "days" else "bar"
+    names = [f"of the same {one}", f"1 {one} earlier", *(f"{k} {one}s earlier" for k in range(2, 6))]
     rows = [[names[k], money(ours[k]), money(naive[k])] for k in range(5) if np.isfinite(ours[k])]
     head = ["typical distance to the close", closes.model_name, "last close"]
     return f'<figure class="gap">{table(head, rows, ours=1)}</figure>'
@@ -190,7 +191,7 @@ def _other(facts: Facts, key: str) -> str:
         f"<section><h2>{escape(name)}</h2>",
         verdict_block(facts, "h3"),
         f'<figure class="gap"><figcaption><b>{escape(facts.name)}</b> · rows nobody trained on</figcaption>',
-        _key("actual", "LSTM", facts.reference_name),
+        _key("actual", facts.model_name, facts.reference_name),
         series_figure(facts, key),
         "</figure>",
         '<div class="pair">',
@@ -212,11 +213,13 @@ def _skill(facts: Facts, page: Page) -> str:
         '<div class="pair">',
         _figure("By fold", "", skill_figure(folds, "Skill by fold")),
         _figure("By year", "", skill_figure((facts.overall, *facts.by_year), "Skill by year")),
+        "<div>",
         _figure("Other forecasts", "same rows, same reference", skill_figure(facts.rivals, "Skill of other forecasts"))
         if facts.rivals
         else "",
-        _calibration(facts),
         _by_symbol(facts),
+        "</div>",
+        _calibration(facts),
         "</div>",
     ]
     return "".join([*parts, _tests(facts), "</section>"])
@@ -225,6 +228,8 @@ def _skill(facts: Facts, page: Page) -> str:
 def _by_symbol(facts: Facts) -> str:
     if len(facts.symbols) < 2:
         return ""
+    if not facts.by_symbol:
+        return _figure("By symbol", "", empty(f"Not judged one by one: {len(facts.symbols)} symbols are too many."))
     best = sorted(facts.by_symbol, key=lambda s: -(s.value if np.isfinite(s.value) else -np.inf))
     shown = best if len(best) <= 40 else [*best[:20], *best[-20:]]
     note = "" if len(best) <= 40 else f"20 best and 20 worst of {len(best)}"
@@ -323,12 +328,12 @@ def _score(metric: str, value: float | None, scale: float = 1.0) -> str:
     if metric in ("skill", "hit_rate"):
         return percent(value, 1 if metric == "hit_rate" else 2)
     if metric == "r2":
-        return f"{value:.4f}".replace("-", "−")
+        return _fixed(value, 4)
     if metric.endswith("_p"):
         return _p(value)
     if metric in ("rmse", "mae"):
         return _number(value * scale)
-    return f"{value:.3f}".replace("-", "−") if metric == "ic" else f"{value:.2f}".replace("-", "−")
+    return _fixed(value, 3 if metric == "ic" else 2)
 
 
 def _price_scale(facts: Facts) -> tuple[float, str]:
@@ -421,6 +426,11 @@ def table(
         for i, row in enumerate(rows)
     )
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _fixed(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")
 
 
 def _number(value: float) -> str:

@@ -300,6 +300,7 @@ class Hover:
         """The data once a chart, read by both of its drawings."""
         payload = {
             "t": [round(float(v), 4) for v in self.time],
+            "h": len(self.time) > 1 and bool(np.median(np.diff(self.time)) < 0.9),  # show the hour
             "u": self.unit,
             "d": self.digits,
             "s": [
