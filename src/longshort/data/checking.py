@@ -62,10 +62,9 @@ class Issue:
 
     Examples
     --------
-    >>> from longshort import load_bars
-    >>> gap = check(load_bars("QQQ", start="2004-06-01", end="2012-01-03", source="sample")).of("gap")[0]
-    >>> gap.symbol, gap.count, gap.dates[0], gap.dates[-1], gap.fault
-    ('QQQ', 1588, '2004-12-01', '2011-03-22', True)
+    >>> issue = Issue("gap", "QQQ", "2 sessions without a bar", ("2004-12-01", "2004-12-02"), (1740,), (2.0,))
+    >>> issue.fault, issue.count
+    (True, 2)
     """
 
     kind: str
@@ -107,10 +106,12 @@ class Report:
 
     Examples
     --------
-    >>> from longshort import load_bars
-    >>> report = check(load_bars("QQQ", start="2004-06-01", end="2012-01-03", source="sample"))
-    >>> report.ok, len(report), [issue.kind for issue in report]
-    (False, 2, ['gap', 'spike'])
+    >>> report = Report((Issue("zero_volume", "UA", "2016-04-07: no volume", ("2016-04-07",), (11,)),), "ua.csv")
+    >>> report
+    ua.csv: 0 faults, 1 note
+    zero_volume         UA                1 x  2016-04-07: no volume
+    >>> report.ok  # notes are not faults
+    True
     """
 
     issues: tuple[Issue, ...]

@@ -43,10 +43,8 @@ class Repair:
 
     Examples
     --------
-    >>> from longshort import load_bars
-    >>> goog = load_bars("GOOG", start="2014-04-01", end="2014-04-04", source="sample")
-    >>> clean(goog, "add_split", splits={("GOOG", "2014-04-03"): 2.0}).repairs[0].to_dict()["now"]
-    2.0
+    >>> Repair("mask_ohlc", "SPG", "2014-05-28", 325, "bar", 165.42, float("nan")).to_dict()["now"] is None
+    True
     """
 
     kind: str
@@ -68,11 +66,9 @@ class Cleaned(NamedTuple):
 
     Examples
     --------
-    >>> from longshort import load_bars
-    >>> qqq = load_bars("QQQ", start="2004-10-25", end="2004-11-05", source="sample")
-    >>> fixed, repairs = clean(qqq, "mask_outliers", limit=0.2)
-    >>> fixed.shape, repairs
-    ((10, 1), ())
+    >>> data, repairs = Cleaned("bars", ())
+    >>> len(repairs)
+    0
     """
 
     data: Any

@@ -266,15 +266,16 @@ class CsvFiles:
         One file, or a folder with a file per symbol, named like AAPL.csv.
     tz, adjusted, bar_size
         As in `Bars.from_pandas`.
+    **reading
+        As in `read_csv`: separator, missing, max_bytes.
 
     Examples
     --------
-    >>> import tempfile, longshort as ls
-    >>> file = Path(tempfile.mkdtemp()) / "MINE.csv"
-    >>> rows = ["date,open,high,low,close,volume", "2024-01-02,10,11,9,10.5,100", "2024-01-03,10,12,10,12,90", ""]
-    >>> characters = file.write_text("\\n".join(rows))
-    >>> ls.load_bars("MINE", source=CsvFiles(file))["close"][:, 0].tolist()
-    [10.5, 12.0]
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "KO.csv"
+    >>> _ = file.write_text("date;open;high;low;close\\n2020-01-02;54;55;53;54.5\\n2020-01-03;54;55;53;54.9\\n")
+    >>> load_bars("KO", source=CsvFiles(file, separator=";"))["close"].ravel().tolist()
+    [54.5, 54.9]
     """
 
     ending = "csv"

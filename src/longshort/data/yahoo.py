@@ -120,13 +120,14 @@ def _ask(symbol: str, timeout: float) -> Any:
     """Ask yfinance for the whole history and turn its many ways to fail into three errors."""
     try:
         import yfinance
+        from yfinance.config import YfConfig
         from yfinance.exceptions import YFPricesMissingError, YFRateLimitError, YFTzMissingError
     except ImportError as error:
         raise SetupError(
             "source='yahoo' needs yfinance: pip install yfinance. source='sample' needs nothing."
         ) from error
 
-    debug = yfinance.config.YfConfig.debug
+    debug = YfConfig.debug
     hidden, debug.hide_exceptions = debug.hide_exceptions, False
     try:
         with warnings.catch_warnings():  # yfinance's own use of deprecated pandas calls
@@ -141,6 +142,8 @@ def _ask(symbol: str, timeout: float) -> Any:
     except (YFPricesMissingError, YFTzMissingError) as error:
         raise UnknownName(f"Yahoo knows no prices for {symbol!r}: {error}. Check the ticker. {_INSTEAD}") from error
     except Exception as error:  # requests, curl_cffi and json each have their own; none of them is ours to know
+        if getattr(getattr(error, "response", None), "status_code", None) == 404:
+            raise UnknownName(f"Yahoo knows no prices for {symbol!r} (404). Check the ticker. {_INSTEAD}") from error
         kind = type(error).__name__
         raise SourceError(
             f"Yahoo cannot be reached for {symbol!r} ({kind}: {str(error)[:160]}). Check the connection. {_INSTEAD}"
