@@ -251,3 +251,17 @@ def test_challengers_never_take_the_name_of_another_row():
     assert "mean" in study.baselines
     assert list(study.challengers) == ["mean (refitted)", "mean (refitted) (refitted)"]
     assert set(study.scores()) == {"HistoricalMean", *study.baselines, *study.challengers}
+
+
+def test_only_rows_with_a_full_window_are_decisions():
+    values = {name: np.array(BARS[name]) for name in BARS.fields}
+    for array in values.values():
+        array[700:720] = np.nan
+    bars = Bars.from_arrays(BARS.time, BARS.symbols, values, calendar=BARS.calendar, bar_size=BARS.bar_size)
+    study = walk_forward(Ridge([log_return()], forward_log_return(1), lookback=8), bars, WalkForward(400, 200))
+    rows = np.searchsorted(bars.time, study.time)
+    assert rows[0] == 8 + 400  # 1 bar of warm-up and 7 more for the window, then the training span
+    assert 698 in rows
+    assert not set(range(699, 728)) & set(rows.tolist())  # no outcome, no bar, then no full window
+    assert 728 in rows
+    assert np.isfinite(study.forecast.mean).all()

@@ -86,7 +86,7 @@ def walk_forward(
         raise InputError(f"cv must be a WalkForward such as WalkForward(train='5Y', test='6M'), was {cv!r}.")
     target = target_of(forecaster)
     actual, label_end = np.asarray(target.compute(bars)), np.asarray(target.label_end(bars))
-    decisions = decision_rows(forecaster, actual, label_end)
+    decisions = decision_rows(forecaster, bars, actual, label_end)
     folds = cv.split(bars.time, bars.dates, decisions, label_end)
     naive = information_free(target, bars)
     rivals = _challengers(forecaster, target, baselines, {*naive, _called(forecaster)})
@@ -133,20 +133,24 @@ def target_of(forecaster: Forecaster) -> Any:
     return target
 
 
-def decision_rows(forecaster: Forecaster, actual: np.ndarray, label_end: np.ndarray) -> np.ndarray:
-    """Return the decisions (n_bars,): rows with a possible full window and, for some symbol, a known outcome."""
-    rows = np.isfinite(actual).any(axis=1) & (label_end != NEVER)
-    rows[: warmup_of(forecaster)] = False
-    return rows
+def decision_rows(forecaster: Forecaster, bars: "Bars", actual: np.ndarray, label_end: np.ndarray) -> np.ndarray:
+    """Return the decisions (n_bars,): rows at which some symbol has a full window and an outcome that is known.
 
+    A forecaster that reads features (`program_`, `lookback`) is asked for its windows; another may say how many bars it
+    needs before its first forecast (`warmup`).
+    """
+    cells = np.isfinite(actual) & (label_end != NEVER)[:, None]
+    program = getattr(forecaster, "program_", None)
+    if program is not None:
+        from ..features.windows import Windows, broken_cells
 
-def warmup_of(forecaster: Forecaster) -> int:
-    """Return how many bars a forecaster needs before its first decision, 0 if it does not say."""
-    warmup = getattr(forecaster, "warmup", None)
-    if warmup is not None:
-        return int(warmup)
-    program, lookback = getattr(forecaster, "program_", None), getattr(forecaster, "lookback", 1)
-    return 0 if program is None else int(program.warmup) + int(lookback) - 1
+        features = np.ascontiguousarray(program.compute(bars), dtype=np.float64)
+        windows = Windows.over(features, int(getattr(forecaster, "lookback", 1)), broken_cells(bars))
+        full = np.zeros(cells.shape, bool)
+        full[windows.rows, windows.columns] = True
+        cells &= full
+    cells[: int(getattr(forecaster, "warmup", 0))] = False
+    return cells.any(axis=1)
 
 
 def information_free(target: Any, bars: "Bars") -> dict[str, np.ndarray]:
