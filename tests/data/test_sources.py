@@ -1,8 +1,11 @@
 """load_bars and the sample in the package, against a second source of the same prices."""
 
 import csv
+import importlib.util
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +173,40 @@ def test_a_source_of_ones_own():
     assert load_bars("A", source=Flat())["close"].ravel().tolist() == [1, 1]
     with pytest.raises(InputError, match="belong to the source object"):
         load_bars("A", source=Flat(), path="x")
+
+
+def test_the_sample_is_what_its_script_makes(tmp_path, monkeypatch):
+    folder = os.environ.get("LONGSHORT_SHARED_DATA")
+    data = Path(folder) if folder else Path(__file__).parents[3] / "shared" / "data"
+    if not (data / "us_daily_raw_1998_2021.parquet").exists():
+        pytest.skip("needs us_daily_raw_1998_2021.parquet in the folder LONGSHORT_SHARED_DATA")
+    pytest.importorskip("pyarrow")
+    spec = importlib.util.spec_from_file_location("make_sample", Path(__file__).parents[2] / "tools" / "make_sample.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    shipped = tool.TARGET
+    monkeypatch.setattr(tool, "TARGET", tmp_path)
+    tool.main(data)
+    for file in tmp_path.iterdir():
+        assert file.read_bytes() == (shipped / file.name).read_bytes(), file.name
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 1_100_000
+
+
+def test_the_machines_time_zone_does_not_matter(monkeypatch):
+    """Daily and intraday stamps over both changes of the clocks, on machines in four zones."""
+    pd = pytest.importorskip("pandas")
+    index = pd.date_range("2021-03-12 10:00", "2021-03-16", freq="h", tz="America/New_York")
+    index = index.append(pd.date_range("2021-11-05 10:00", "2021-11-09", freq="h", tz="America/New_York"))
+    frame = pd.DataFrame({"close": np.arange(1.0, len(index) + 1)}, index=index)
+    digests = set()
+    for zone in ("UTC", "America/New_York", "Asia/Kolkata", "Pacific/Apia"):
+        monkeypatch.setenv("TZ", zone)
+        if hasattr(time, "tzset"):
+            time.tzset()
+        bars = Bars.from_pandas(frame, "A", calendar="XNYS")
+        daily = load_bars("AAPL", start="2021-03-01", end="2021-03-31", source="sample")
+        digests.add((bars.digest, tuple(map(str, bars.dates)), daily.digest, tuple(map(str, daily.dates))))
+    monkeypatch.undo()
+    if hasattr(time, "tzset"):
+        time.tzset()
+    assert len(digests) == 1

@@ -223,6 +223,28 @@ def test_another_past_is_refused_with_a_diff_and_the_old_one_kept(yahoo, load, t
     assert len(load()) == 11
 
 
+def test_a_corrected_volume_is_no_other_past_but_another_one_is(yahoo, load):
+    old = load()
+    yahoo.until = "2020-09-08"
+    yahoo.market.volume[9] *= 1.03
+    assert load().until("2020-09-04") == old, "what was told first is kept"
+    yahoo.until = "2020-09-09"
+    yahoo.market.volume[2] *= 2
+    with pytest.raises(HistoryChanged, match="volume: 1 rows, first 2020-08-26"):
+        load()
+
+
+def test_a_bar_is_believed_half_an_hour_after_the_close(yahoo, load, monkeypatch):
+    at = {"t": "2020-09-04T20:29"}
+    monkeypatch.setattr(clock, "now_ns", lambda: int(np.datetime64(at["t"], "ns").astype(np.int64)))
+    assert str(load().dates[-1]) == "2020-09-03"
+    asked = len(yahoo.asked)
+    load()
+    assert len(yahoo.asked) == asked
+    at["t"] = "2020-09-04T20:30"
+    assert str(load().dates[-1]) == "2020-09-04"
+
+
 def test_sessions_that_vanish_or_appear_are_another_past(yahoo, load):
     load()
     yahoo.until = "2020-09-08"

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 _KIND = "bars-snapshot"
 _FIELDS = ("open", "high", "low", "close", "volume")
 _TOLERANCE = 1e-6  # relative; Yahoo's numbers are float32
+_VOLUME_TOLERANCE = 0.05  # volumes are corrected in the days after; what was told first is kept
+_GRACE = 30 * clock.MINUTE  # after the close until a bar is believed to be final
 _INSTEAD = "Meanwhile source='sample' works offline, and source='csv' reads files."
 
 
@@ -88,7 +90,7 @@ class Yahoo:
             raise SourceError(f"Yahoo has no prices for {symbol!r}. Check the ticker. {_INSTEAD}")
         labels = frame.index.tz_localize(None).to_numpy().astype("datetime64[D]")
         closes = clock.session_closes(calendar, labels)
-        over = closes <= clock.now_ns()
+        over = closes + _GRACE <= clock.now_ns()
         if not over.all():
             logger.info("%s: the bar of %s is still forming and is left out", symbol, labels[~over][0])
         if not over.any():
@@ -179,7 +181,8 @@ def _continued(old: Bars, told: Bars, symbol: str) -> Bars:
         was = old[name] if name in old.fields else getattr(old, name)
         now = (told[name] if name in told.fields else getattr(told, name))[:n]
         with np.errstate(invalid="ignore"):
-            differ = ~(np.abs(now - was) <= _TOLERANCE * np.maximum(np.abs(was), 1e-3)) & ~(
+            tolerance = _VOLUME_TOLERANCE if name == "volume" else _TOLERANCE
+            differ = ~(np.abs(now - was) <= tolerance * np.maximum(np.abs(was), 1e-3)) & ~(
                 np.isnan(was) & np.isnan(now)
             )
         rows = np.flatnonzero(differ[:, 0])
@@ -210,7 +213,7 @@ def _covers(bars: Bars, end: np.datetime64 | None, calendar: str) -> bool:
         return True
     today = np.datetime64(clock.now_ns(), "ns").astype("datetime64[D]")
     ahead = clock.sessions(calendar, bars.dates[-1] + 1, today if end is None else min(end, today))
-    return not len(ahead) or int(clock.session_closes(calendar, ahead[:1])[0]) > clock.now_ns()
+    return not len(ahead) or int(clock.session_closes(calendar, ahead[:1])[0]) + _GRACE > clock.now_ns()
 
 
 def _folder_name(symbol: str) -> str:
