@@ -14,8 +14,8 @@ import pytest
 from longshort import features as f
 
 _SPEC = importlib.util.spec_from_file_location("panels", Path(__file__).parents[1] / "features" / "panels.py")
-assert _SPEC
-assert _SPEC.loader
+assert _SPEC is not None
+assert _SPEC.loader is not None
 panels = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(panels)
 bits, quiet, eventful = panels.bits, panels.quiet, panels.eventful

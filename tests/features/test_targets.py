@@ -74,14 +74,14 @@ def test_naive_forecasts_say_what_needs_no_model():
     np.testing.assert_array_equal(naive["direction"]["majority"][:, 0], [nan, 1.0, 1.0, 1.0, 1.0])
     volatility = f.forward_volatility(1)
     moves = np.abs(np.diff(np.log(CLOSE)))
-    np.testing.assert_allclose(volatility.naive(FIVE)["last"][1:, 0], moves, rtol=1e-12)
+    np.testing.assert_allclose(volatility.naive(FIVE)["last_realised"][1:, 0], moves, rtol=1e-12)
     np.testing.assert_allclose(volatility.naive(FIVE)["mean"][1:, 0], np.cumsum(moves) / np.arange(1, 5), rtol=1e-12)
 
 
 def test_the_last_volatility_is_yesterdays_outcome():
     bars = random_walk(300, 2, seed=1)
     for target in (f.forward_volatility(5), f.forward_volatility(3, "parkinson")):
-        last, outcome = target.naive(bars)["last"], target.compute(bars)
+        last, outcome = target.naive(bars)["last_realised"], target.compute(bars)
         assert np.array_equal(last[target.horizon :], outcome[: -target.horizon], equal_nan=True)
 
 

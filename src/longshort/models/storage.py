@@ -17,6 +17,7 @@ VERSION = 1
 
 def save_lstm(model: Any, directory: Any) -> str:
     """Write a fitted model into one directory, atomically, and return its digest."""
+    model.program_.require_saveable()  # a function given to `causal` is code, and code is never saved
     kept = model.validation_
     searched = [] if kept is None or kept["nets"] is None else kept["nets"]
     weights, scaling = {}, {}
