@@ -204,7 +204,7 @@ class FeatureSet:
         key = tuple(symbols) if symbols is not None and plans and plans[None].others else None
         if key not in plans or (key is None and None not in plans):
             assembly, known = Assembly(key), {}
-            outputs = [assembly.output(lower(feature, assembly, known)) for feature in self.features]
+            outputs = [assembly.settle(lower(feature, assembly, known)) for feature in self.features]
             plans[key] = _Plan(
                 assembly.compile(outputs), tuple(assembly.inputs), tuple(assembly.custom), tuple(assembly.others)
             )

@@ -146,7 +146,8 @@ def rsi(n: int = 14, smoothing: str = "wilder") -> Feature:
         advice = did_you_mean(str(smoothing), ("wilder", "simple"))
         raise UnknownName(f"rsi's smoothing was {smoothing!r}. {advice}")
     change = field("close").diff()
-    gain, loss = change.maximum(0), (-change).maximum(0)
+    gain = change.maximum(0)
+    loss = gain - change
     if smoothing == "simple":
         gain, loss = gain.rolling_mean(n), loss.rolling_mean(n)
         return (gain.divided_by(gain + loss, otherwise=0.5) * 100).rename(f"rsi_{n}_simple")

@@ -193,11 +193,6 @@ class Assembly:
         wait = self.code[node].settled - self.code[node].first
         return self.emit("settle", (operand,), (wait,)) if wait else operand
 
-    def output(self, operand: Operand) -> Operand:
-        """Return what a program may show: settled and finite, or NaN."""
-        settled = self.settle(operand)
-        return settled if settled != operand else self.emit("finite", (operand,))
-
     # ---------------------------------------------------------------------------------------------------- rolling
     def _doubled(self, operand: Operand, level: int, op: str, parameters: Sequence[float] = ()) -> Operand:
         for k in range(level):
@@ -303,11 +298,19 @@ def _memory_after_mean(alpha: float, first: int, memory: np.ndarray | None) -> n
 def run(program: Any, columns: Sequence[np.ndarray], shape: tuple[int, int, int], start: int, threads: int | None):
     """Run a native program over history and return (n_bars - start, n_symbols, n_outputs)."""
     n_bars, n_symbols, n_outputs = shape
-    out = np.empty((n_bars - start, n_symbols, n_outputs))
+    out = _aligned((n_bars - start, n_symbols, n_outputs))
     if threads is None:
         threads = 1 if n_bars * n_symbols * program.size < 4_000_000 else _available_cpus()
     program.run(list(columns), n_bars, n_symbols, out, start, threads)
     return out
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Return an uninitialised float64 array that begins with a cache line."""
+    size = math.prod(shape)
+    store = np.empty(size + 8)
+    skip = -store.ctypes.data % 64 // 8
+    return store[skip : skip + size].reshape(shape)
 
 
 def _available_cpus() -> int:

@@ -44,7 +44,8 @@ void check_symbols(const Program& program, int64_t n_symbols) {
             throw std::invalid_argument("feature program: a fetched symbol lies outside the panel");
 }
 
-constexpr int64_t BLOCK = 64;  // symbols that share a state: enough to hide the dispatch, few enough for the caches
+// Symbols that share a state, and bars they take at a time: enough to hide the interpreter, few enough for the caches.
+constexpr int64_t BLOCK = 64, CHUNK = 8;
 
 // All of history. Blocks of symbols go to threads; each block is the loop of State::step.
 void run_history(const Compiled& compiled, const std::vector<Doubles>& inputs, int64_t n_bars, int64_t n_symbols,
@@ -62,7 +63,7 @@ void run_history(const Compiled& compiled, const std::vector<Doubles>& inputs, i
     std::atomic<int64_t> next{0};
     auto work = [&] {
         for (int64_t i; (i = next++) < n_blocks;) {
-            State state(compiled.program, i * block, std::min(block, n_symbols - i * block));
+            State state(compiled.program, i * block, std::min(block, n_symbols - i * block), CHUNK);
             state.run(columns.data(), 0, n_bars, n_symbols, to, out_from);
         }
     };
@@ -75,7 +76,7 @@ void run_history(const Compiled& compiled, const std::vector<Doubles>& inputs, i
 class Stepper {
 public:
     Stepper(const Compiled& compiled, int64_t n_symbols)
-        : program_(compiled.program), n_symbols_(n_symbols), state_(compiled.program, 0, n_symbols),
+        : program_(compiled.program), n_symbols_(n_symbols), state_(compiled.program, 0, n_symbols, 1),
           columns_(size_t(program_->n_inputs)) {
         check_symbols(*program_, n_symbols);
     }

@@ -35,6 +35,9 @@ inline vec absolute(vec x) { return (vec)((ivec)x & alli(0x7fffffffffffffffLL));
 // NaN wins, so that a missing bar stays visible.
 inline vec smaller(vec a, vec b) { return select((ivec)(a < b) | ~number(a), a, b); }
 inline vec larger(vec a, vec b) { return select((ivec)(a > b) | ~number(a), a, b); }
+inline vec sign(vec x) {
+    return or_nan(number(x), ones_where((ivec)(x > all(0.0))) - ones_where((ivec)(x < all(0.0))));
+}
 inline vec divide(vec a, vec b, double otherwise) {
     vec q = a / b;
     q = or_nan(finite(q), q);

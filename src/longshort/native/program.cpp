@@ -13,6 +13,8 @@ namespace {
 inline vec& at(double* row, int64_t i) { return *(vec*)(row + i); }
 inline const vec& at(const double* row, int64_t i) { return *(const vec*)(row + i); }
 
+inline double finite_or_nan(double x) { return x - x == 0 ? x : NaN; }
+
 int n_operands(Op op) {
     switch (op) {
         case FETCH: case CONSTANT: return 0;
@@ -130,7 +132,7 @@ inline void map(int64_t width, double* out, const double* a, const double* b, F 
 // Mean of the first `seed` values after `skip` ignored ones, then v += alpha (x - v). A missing value starts it anew.
 void exponential_mean(int64_t width, double* out, const double* x, double* count, double* value, const double* p,
                       uint8_t& steady) {
-    const double alpha = p[0], seed = p[1], skip = p[2], share = 1.0 / seed;
+    const double alpha = p[0];
     if (steady) {  // all symbols run: the same arithmetic without the bookkeeping
         ivec bad{};
         for (int64_t i = 0; i < width; i += LANES) {
@@ -143,6 +145,7 @@ void exponential_mean(int64_t width, double* out, const double* x, double* count
             return;
         }
     }
+    const double seed = p[1], skip = p[2], share = 1.0 / seed;
     ivec waiting{};
     for (int64_t i = 0; i < width; i += LANES) {
         vec now = at(x, i), n = at(count, i), v = at(value, i);
@@ -159,6 +162,16 @@ void exponential_mean(int64_t width, double* out, const double* x, double* count
         waiting |= ~(good & (running | seeded));
     }
     steady = !any(waiting);
+}
+
+// The last value before a gap of at most `limit` bars.
+void fill_forward(int64_t width, double* out, const double* x, double* age, double* value, double limit) {
+    for (int64_t i = 0; i < width; i++) {
+        bool here = x[i] == x[i];
+        age[i] = here ? 0.0 : std::min(age[i] + 1.0, limit + 1.0);
+        if (here) value[i] = x[i];
+        out[i] = age[i] <= limit ? value[i] : NaN;
+    }
 }
 
 // A value after `wait` good ones in a row.
@@ -181,22 +194,22 @@ void settle(int64_t width, double* out, const double* x, double* count, double w
     steady = !any(waiting);
 }
 
-// Rows of outputs, one number a symbol, to rows of symbols, one number an output.
+// Rows of outputs, one number a symbol, to rows of symbols, one number an output. Nothing infinite leaves.
 void write(double* to, const double* const* rows, int64_t n_symbols, int64_t n_outputs) {
     int64_t k = 0;
     for (; k + LANES <= n_outputs; k += LANES) {
         int64_t symbol = 0;
         for (; symbol + LANES <= n_symbols; symbol += LANES) {
             vec tile[LANES];
-            for (int i = 0; i < LANES; i++) tile[i] = at(rows[k + i], symbol);
+            for (int i = 0; i < LANES; i++) tile[i] = or_nan(finite(at(rows[k + i], symbol)), at(rows[k + i], symbol));
             transpose(tile);
             for (int i = 0; i < LANES; i++) std::memcpy(to + (symbol + i) * n_outputs + k, &tile[i], sizeof(vec));
         }
         for (; symbol < n_symbols; symbol++)
-            for (int i = 0; i < LANES; i++) to[symbol * n_outputs + k + i] = rows[k + i][symbol];
+            for (int i = 0; i < LANES; i++) to[symbol * n_outputs + k + i] = finite_or_nan(rows[k + i][symbol]);
     }
     for (; k < n_outputs; k++)
-        for (int64_t symbol = 0; symbol < n_symbols; symbol++) to[symbol * n_outputs + k] = rows[k][symbol];
+        for (int64_t symbol = 0; symbol < n_symbols; symbol++) to[symbol * n_outputs + k] = finite_or_nan(rows[k][symbol]);
 }
 
 }  // namespace
@@ -204,18 +217,19 @@ void write(double* to, const double* const* rows, int64_t n_symbols, int64_t n_o
 Program::Program(const int32_t* ops, const int32_t* operands, const double* parameters, int64_t n, const int32_t* outs,
                  int64_t n_outs, int inputs)
     : n_inputs(inputs) {
-    std::vector<int64_t> longest(n, 0);
-    auto check = [&](int64_t node, int64_t lag, int64_t before) {
-        if (node < 0 || node >= before || lag < 0 || lag > (int64_t(1) << 30))
+    longest.assign(size_t(n), 0);
+    auto check = [&](int64_t node, int32_t lag, int64_t before) {
+        if (node < 0 || node >= before || lag < 0 || lag > (1 << 30))
             throw std::invalid_argument("feature program: an operand must be an earlier instruction with a lag >= 0");
-        longest[node] = std::max(longest[node], lag);
+        longest[size_t(node)] = std::max(longest[size_t(node)], lag);
     };
     for (int64_t i = 0; i < n; i++) {
         if (ops[i] < 0 || ops[i] >= N_OPS) throw std::invalid_argument("feature program: unknown instruction");
         Instruction instruction{};
         instruction.op = Op(ops[i]);
         for (int k = 0; k < MAX_PARAMETERS; k++) instruction.p[k] = parameters[i * MAX_PARAMETERS + k];
-        for (int k = 0; k < n_operands(instruction.op); k++) {
+        instruction.n_operands = n_operands(instruction.op);
+        for (int k = 0; k < instruction.n_operands; k++) {
             const int32_t* pair = operands + (i * MAX_OPERANDS + k) * 2;
             check(pair[0], pair[1], i);
             instruction.in[k] = {pair[0], pair[1]};
@@ -229,17 +243,22 @@ Program::Program(const int32_t* ops, const int32_t* operands, const double* para
         check(outs[2 * k], outs[2 * k + 1], n);
         outputs.push_back({outs[2 * k], outs[2 * k + 1]});
     }
-    for (int64_t i = 0; i < n; i++) {
-        lengths.push_back(int32_t(longest[i] + 1));
-        code[i].ring = rows;
-        code[i].state = rows + lengths.back();
-        rows += lengths.back() + n_state_rows(code[i].op);
-    }
+    for (size_t i = 0; i < code.size(); i++) rows += longest[i] + 1 + n_state_rows(code[i].op);
 }
 
-State::State(std::shared_ptr<const Program> program, int64_t first, int64_t count)
-    : program_(std::move(program)), first_(first), count_(count), width_((count + 7) / 8 * 8),
-      memory_(static_cast<double*>(::operator new[](size_t(size() * 8 + 64), std::align_val_t(64)))) {
+State::State(std::shared_ptr<const Program> program, int64_t first, int64_t count, int64_t chunk)
+    : program_(std::move(program)), first_(first), count_(count), width_((count + 7) / 8 * 8), chunk_(chunk) {
+    const size_t n = program_->code.size();
+    rows_ = program_->rows;
+    for (const Instruction& node : program_->code) rows_ += node.op == CONSTANT ? 0 : chunk - 1;
+    memory_.reset(static_cast<double*>(::operator new[](size_t(size() * 8 + 64), std::align_val_t(64))));
+    double* next = memory();
+    for (size_t i = 0; i < n; i++) {
+        int64_t length = program_->longest[i] + (program_->code[i].op == CONSTANT ? 1 : chunk);
+        rings_.push_back({next, next + length * width_, next, width_});
+        states_.push_back(next + length * width_);
+        next = states_.back() + n_state_rows(program_->code[i].op) * width_;
+    }
     reset();
 }
 
@@ -248,146 +267,163 @@ void State::reset() {
     std::fill(memory(), memory() + size(), NaN);
     for (size_t i = 0; i < program_->code.size(); i++) {
         const Instruction& node = program_->code[i];
-        double* state = memory() + node.state * width_;
-        double* ring = memory() + node.ring * width_;
-        if (node.op == CONSTANT) std::fill(ring, ring + program_->lengths[i] * width_, node.p[0]);
+        double* state = states_[i];
+        if (node.op == CONSTANT) std::fill(rings_[i].begin, rings_[i].end, node.p[0]);
         if (node.op == PRICE_FACTOR || node.op == SHARE_FACTOR) std::fill(state, state + width_, 1.0);
         if (node.op == EXPONENTIAL_MEAN) std::fill(state, state + 2 * width_, 0.0);
-        if (node.op == SETTLE) std::fill(state, state + width_, 0.0);
-        if (node.op == FILL_FORWARD) std::fill(state, state + width_, 0.0);
+        if (node.op == SETTLE || node.op == FILL_FORWARD) std::fill(state, state + width_, 0.0);
     }
 }
 
 void State::set_time(int64_t time) {
     time_ = time;
-    rings_.resize(program_->code.size());
     steady_.assign(program_->code.size(), 0);
-    for (size_t i = 0; i < rings_.size(); i++) {
-        double* begin = memory() + program_->code[i].ring * width_;
-        rings_[i] = {begin, begin + program_->lengths[i] * width_, begin + time % program_->lengths[i] * width_};
+    for (Cursor& ring : rings_) ring.now = ring.begin + time * width_ % (ring.end - ring.begin);
+}
+
+void State::fetch(Cursor out, const Column& column, int64_t bar, int64_t bars, int64_t symbol) const {
+    for (int64_t b = bar; b < bar + bars; b++) {
+        double* to = out.next();
+        const double* from = column.data + b * column.bar_stride;
+        if (symbol >= 0 || column.symbol_stride == 0) {  // one value for all
+            std::fill(to, to + width_, finite_or_nan(from[symbol >= 0 ? symbol * column.symbol_stride : 0]));
+            continue;
+        }
+        from += first_;
+        int64_t i = 0;
+        for (vec x; i + LANES <= count_; i += LANES) {
+            std::memcpy(&x, from + i, sizeof x);
+            at(to, i) = or_nan(finite(x), x);
+        }
+        for (; i < count_; i++) to[i] = finite_or_nan(from[i]);
+        for (; i < width_; i++) to[i] = 1.0;  // lanes beyond the last symbol hold a quiet market
     }
 }
 
-void State::step(const Column* columns, int64_t bar) {
+void State::step(const Column* columns, int64_t bar, int64_t bars) {
     const int64_t width = width_;
     for (size_t index = 0; index < program_->code.size(); index++) {
         const Instruction& node = program_->code[index];
-        if (node.op == CONSTANT) continue;
-        double* out = rings_[index].now;
-        double* state = memory() + node.state * width;
         const double* p = node.p;
-        const double* a = node.in[0].node >= 0 ? row(node.in[0]) : nullptr;
-        const double* b = node.in[1].node >= 0 ? row(node.in[1]) : nullptr;
-        switch (node.op) {
-            case FETCH: {
-                const Column& column = columns[int(p[0])];
-                const double* from = column.data + bar * column.bar_stride;
-                const bool one = p[1] >= 0 || column.symbol_stride == 0;
-                if (one) {
-                    double value = from[p[1] >= 0 ? int64_t(p[1]) * column.symbol_stride : 0];
-                    std::fill(out, out + width, value - value == 0 ? value : NaN);
-                } else {
-                    from += first_;
-                    int64_t i = 0;
-                    for (vec x; i + LANES <= count_; i += LANES) {
-                        std::memcpy(&x, from + i, sizeof x);
-                        at(out, i) = or_nan(finite(x), x);
-                    }
-                    for (; i < count_; i++) out[i] = from[i] - from[i] == 0 ? from[i] : NaN;
-                    for (; i < width; i++) out[i] = 1.0;  // lanes beyond the last symbol hold a quiet market
-                }
-                break;
+        Cursor out = rings_[index], in[MAX_OPERANDS];
+        for (int k = 0; k < node.n_operands; k++) in[k] = at_operand(node.in[k]);
+        double* state = states_[index];
+        auto unary = [&](auto f) {
+            for (int64_t b = 0; b < bars; b++) map(width, out.next(), in[0].next(), f);
+        };
+        auto binary = [&](auto f) {
+            for (int64_t b = 0; b < bars; b++) map(width, out.next(), in[0].next(), in[1].next(), f);
+        };
+        auto each = [&](auto f) {  // f(out row, first operand's row)
+            for (int64_t b = 0; b < bars; b++) {
+                double* to = out.next();
+                f(to, in[0].next());
             }
-            case ADD: map(width, out, a, b, [](vec x, vec y) { return x + y; }); break;
-            case SUBTRACT: map(width, out, a, b, [](vec x, vec y) { return x - y; }); break;
-            case MULTIPLY: map(width, out, a, b, [](vec x, vec y) { return x * y; }); break;
-            case DIVIDE: map(width, out, a, b, [p](vec x, vec y) { return divide(x, y, p[0]); }); break;
-            case NEGATE: map(width, out, a, [](vec x) { return -x; }); break;
-            case ABSOLUTE: map(width, out, a, [](vec x) { return absolute(x); }); break;
-            case LOG: map(width, out, a, [](vec x) { return logarithm(x); }); break;
-            case EXP: map(width, out, a, [](vec x) { return exponential(x); }); break;
-            case SQRT: map(width, out, a, [](vec x) { return square_root(x); }); break;
-            case FLOOR: map(width, out, a, [](vec x) { return floored(x); }); break;
-            case SINE: map(width, out, a, [](vec x) { return sine(x); }); break;
-            case SIGN:
-                map(width, out, a, [](vec x) {
-                    return or_nan(number(x), ones_where((ivec)(x > all(0.0))) - ones_where((ivec)(x < all(0.0))));
-                });
-                break;
-            case MINIMUM: map(width, out, a, b, [](vec x, vec y) { return smaller(x, y); }); break;
-            case MAXIMUM: map(width, out, a, b, [](vec x, vec y) { return larger(x, y); }); break;
-            case LESS:
-                map(width, out, a, b, [](vec x, vec y) { return or_nan(number(x) & number(y), ones_where((ivec)(x < y))); });
-                break;
+        };
+        switch (node.op) {
+            case FETCH: fetch(out, columns[int(p[0])], bar, bars, int64_t(p[1])); break;
+            case ADD: binary([](vec x, vec y) { return x + y; }); break;
+            case SUBTRACT: binary([](vec x, vec y) { return x - y; }); break;
+            case MULTIPLY: binary([](vec x, vec y) { return x * y; }); break;
+            case DIVIDE: binary([p](vec x, vec y) { return divide(x, y, p[0]); }); break;
+            case NEGATE: unary([](vec x) { return -x; }); break;
+            case ABSOLUTE: unary([](vec x) { return absolute(x); }); break;
+            case LOG: unary([](vec x) { return logarithm(x); }); break;
+            case EXP: unary([](vec x) { return exponential(x); }); break;
+            case SQRT: unary([](vec x) { return square_root(x); }); break;
+            case SIGN: unary([](vec x) { return sign(x); }); break;
+            case FLOOR: unary([](vec x) { return floored(x); }); break;
+            case SINE: unary([](vec x) { return sine(x); }); break;
+            case MINIMUM: binary([](vec x, vec y) { return smaller(x, y); }); break;
+            case MAXIMUM: binary([](vec x, vec y) { return larger(x, y); }); break;
+            case LESS: binary([](vec x, vec y) { return or_nan(number(x) & number(y), ones_where((ivec)(x < y))); }); break;
             case LESS_EQUAL:
-                map(width, out, a, b, [](vec x, vec y) { return or_nan(number(x) & number(y), ones_where((ivec)(x <= y))); });
+                binary([](vec x, vec y) { return or_nan(number(x) & number(y), ones_where((ivec)(x <= y))); });
                 break;
             case EQUAL:
-                map(width, out, a, b, [](vec x, vec y) { return or_nan(number(x) & number(y), ones_where((ivec)(x == y))); });
+                binary([](vec x, vec y) { return or_nan(number(x) & number(y), ones_where((ivec)(x == y))); });
                 break;
-            case WHERE: {
-                const double* c = row(node.in[2]);
-                for (int64_t i = 0; i < width; i += LANES) {
-                    vec test = at(a, i);
-                    vec chosen = select((ivec)(test != all(0.0)), at(b, i), at(c, i));
-                    at(out, i) = or_nan(number(test), chosen);
-                }
+            case WHERE:
+                each([&](double* to, const double* test) {
+                    const double *yes = in[1].next(), *no = in[2].next();
+                    for (int64_t i = 0; i < width; i += LANES) {
+                        vec chosen = select((ivec)(at(test, i) != all(0.0)), at(yes, i), at(no, i));
+                        at(to, i) = or_nan(number(at(test, i)), chosen);
+                    }
+                });
                 break;
-            }
-            case IS_MISSING: map(width, out, a, [](vec x) { return ones_where(~number(x)); }); break;
-            case MERGE_MEAN: map(width, out, a, b, [p](vec x, vec y) { return x + (y - x) * all(p[0]); }); break;
-            case PAIR_COVARIANCE: {
-                const double *ya = row(node.in[2]), *yb = row(node.in[3]);
-                for (int64_t i = 0; i < width; i += LANES)
-                    at(out, i) = (at(a, i) - at(b, i)) *
-                                       (at(ya, i) - at(yb, i)) * all(p[0]);
+            case IS_MISSING: unary([](vec x) { return ones_where(~number(x)); }); break;
+            case MERGE_MEAN: binary([p](vec x, vec y) { return x + (y - x) * all(p[0]); }); break;
+            case PAIR_COVARIANCE:
+                each([&](double* to, const double* xa) {
+                    const double *xb = in[1].next(), *ya = in[2].next(), *yb = in[3].next();
+                    for (int64_t i = 0; i < width; i += LANES)
+                        at(to, i) = (at(xa, i) - at(xb, i)) * (at(ya, i) - at(yb, i)) * all(p[0]);
+                });
                 break;
-            }
-            case MERGE_COVARIANCE: {
-                const double *xa = row(node.in[2]), *xb = row(node.in[3]), *ya = row(node.in[4]), *yb = row(node.in[5]);
-                for (int64_t i = 0; i < width; i += LANES)
-                    at(out, i) = (at(a, i) + at(b, i)) +
-                                       (at(xa, i) - at(xb, i)) *
-                                           (at(ya, i) - at(yb, i)) * all(p[0]);
+            case MERGE_COVARIANCE:
+                each([&](double* to, const double* a) {
+                    const double *b = in[1].next(), *xa = in[2].next(), *xb = in[3].next(), *ya = in[4].next(),
+                                 *yb = in[5].next();
+                    for (int64_t i = 0; i < width; i += LANES)
+                        at(to, i) = (at(a, i) + at(b, i)) + (at(xa, i) - at(xb, i)) * (at(ya, i) - at(yb, i)) * all(p[0]);
+                });
                 break;
-            }
-            case EXPONENTIAL_MEAN: exponential_mean(width, out, a, state, state + width, p, steady_[index]); break;
-            case PRICE_FACTOR: price_factor(width, out, a, b, row(node.in[2]), state, state + width); break;
-            case SHARE_FACTOR: price_factor(width, out, a, b, nullptr, state, state + width); break;
-            case FILL_FORWARD:  // state: age of the last value, the value
-                for (int64_t i = 0; i < width; i++) {
-                    bool here = a[i] == a[i];
-                    state[i] = here ? 0.0 : std::min(state[i] + 1.0, p[0] + 1.0);
-                    if (here) state[width + i] = a[i];
-                    out[i] = state[i] <= p[0] ? state[width + i] : NaN;
-                }
+            case EXPONENTIAL_MEAN:
+                each([&](double* to, const double* x) {
+                    exponential_mean(width, to, x, state, state + width, p, steady_[index]);
+                });
                 break;
-            case FINITE: map(width, out, a, [](vec x) { return or_nan(finite(x), x); }); break;
-            case SETTLE: settle(width, out, a, state, p[0], steady_[index]); break;
-            case RANK: rank(count_, width, out, a, order_); break;
-            case ZSCORE: zscore(count_, width, out, a); break;
+            case PRICE_FACTOR:
+                each([&](double* to, const double* close) {
+                    const double *split = in[1].next(), *dividend = in[2].next();
+                    price_factor(width, to, close, split, dividend, state, state + width);
+                });
+                break;
+            case SHARE_FACTOR:
+                each([&](double* to, const double* close) {
+                    price_factor(width, to, close, in[1].next(), nullptr, state, state + width);
+                });
+                break;
+            case FILL_FORWARD:
+                each([&](double* to, const double* x) { fill_forward(width, to, x, state, state + width, p[0]); });
+                break;
+            case SETTLE:
+                each([&](double* to, const double* x) { settle(width, to, x, state, p[0], steady_[index]); });
+                break;
+            case RANK: each([&](double* to, const double* x) { rank(count_, width, to, x, order_); }); break;
+            case ZSCORE: each([&](double* to, const double* x) { zscore(count_, width, to, x); }); break;
             case DATE_PART:
-                for (int64_t i = 0; i < width; i++)
-                    out[i] = i > 0 && a[i] == a[i - 1] ? out[i - 1] : date_part(a[i], int(p[0]));
+                each([&](double* to, const double* day) {
+                    for (int64_t i = 0; i < width; i++)
+                        to[i] = i > 0 && day[i] == day[i - 1] ? to[i - 1] : date_part(day[i], int(p[0]));
+                });
                 break;
-            default: break;
+            default: break;  // a constant stands in its ring already
         }
     }
 }
 
 void State::run(const Column* columns, int64_t begin, int64_t end, int64_t n_symbols, double* out, int64_t out_from) {
     const int64_t n_outputs = int64_t(program_->outputs.size());
+    std::vector<Cursor> outputs;
     std::vector<const double*> rows(static_cast<size_t>(n_outputs));
-    for (int64_t bar = begin; bar < end; bar++) {
-        step(columns, bar);
-        if (out && bar >= out_from) {
-            for (int64_t k = 0; k < n_outputs; k++) rows[size_t(k)] = row(program_->outputs[size_t(k)]);
-            write(out + ((bar - out_from) * n_symbols + first_) * n_outputs, rows.data(), count_, n_outputs);
+    for (int64_t bar = begin, bars; bar < end; bar += bars) {
+        bars = std::min(chunk_, end - bar);
+        step(columns, bar, bars);
+        if (out && bar + bars > out_from) {
+            outputs.clear();
+            for (Operand output : program_->outputs) outputs.push_back(at_operand(output));
+            for (int64_t b = bar; b < bar + bars; b++) {
+                for (size_t k = 0; k < outputs.size(); k++) rows[k] = outputs[k].next();
+                if (b < out_from) continue;
+                write(out + ((b - out_from) * n_symbols + first_) * n_outputs, rows.data(), count_, n_outputs);
+            }
         }
-        time_++;
-        for (Ring& ring : rings_) {
-            ring.now += width_;
-            if (ring.now == ring.end) ring.now = ring.begin;
+        time_ += bars;
+        for (Cursor& ring : rings_) {
+            ring.now += bars * width_;
+            while (ring.now >= ring.end) ring.now -= ring.end - ring.begin;
         }
     }
 }

@@ -6,7 +6,9 @@
 //
 //     memory = [ring of instruction 0][state of 0][ring of instruction 1] ...      each a row of `width` doubles
 //
-// `State::step` runs the instructions once; history is the loop over it. Nothing else computes a feature.
+// `State::step` runs the instructions over the next few bars: one for a tick, a handful at a time over history, each
+// instruction finishing its bars before the next begins. That is the same arithmetic in another order of independent
+// operations, so the bits are the same; it only spares the interpreter its loop. Nothing else computes a feature.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -18,12 +20,12 @@ namespace features {
 enum Op : int32_t {
     FETCH, CONSTANT, ADD, SUBTRACT, MULTIPLY, DIVIDE, NEGATE, ABSOLUTE, LOG, EXP, SQRT, SIGN, FLOOR, SINE, MINIMUM,
     MAXIMUM, LESS, LESS_EQUAL, EQUAL, WHERE, IS_MISSING, MERGE_MEAN, MERGE_COVARIANCE, PAIR_COVARIANCE, EXPONENTIAL_MEAN,
-    PRICE_FACTOR, SHARE_FACTOR, FILL_FORWARD, FINITE, SETTLE, RANK, ZSCORE, DATE_PART, N_OPS
+    PRICE_FACTOR, SHARE_FACTOR, FILL_FORWARD, SETTLE, RANK, ZSCORE, DATE_PART, N_OPS
 };
 constexpr const char* OP_NAMES[N_OPS] = {
     "fetch", "constant", "add", "subtract", "multiply", "divide", "negate", "absolute", "log", "exp", "sqrt", "sign",
     "floor", "sine", "minimum", "maximum", "less", "less_equal", "equal", "where", "is_missing", "merge_mean",
-    "merge_covariance", "pair_covariance", "exponential_mean", "price_factor", "share_factor", "fill_forward", "finite", "settle",
+    "merge_covariance", "pair_covariance", "exponential_mean", "price_factor", "share_factor", "fill_forward", "settle",
     "rank", "zscore", "date_part"};
 
 constexpr int MAX_OPERANDS = 6, MAX_PARAMETERS = 3;
@@ -34,17 +36,16 @@ struct Operand {
 
 struct Instruction {
     Op op;
+    int32_t n_operands;
     Operand in[MAX_OPERANDS];
     double p[MAX_PARAMETERS];
-    int64_t ring;   // first row of the ring of values
-    int64_t state;  // first row of the carried state
 };
 
 struct Program {
     std::vector<Instruction> code;
-    std::vector<int32_t> lengths;  // rows in the ring of each instruction: its longest lag and the present
+    std::vector<int32_t> longest;  // the longest lag with which each instruction is read
     std::vector<Operand> outputs;
-    int64_t rows = 0;  // rows of memory
+    int64_t rows = 0;  // rows of memory when bars are taken one at a time
     int n_inputs = 0;
     bool crosses_symbols = false;
 
@@ -58,38 +59,49 @@ struct Column {
     int64_t bar_stride, symbol_stride;
 };
 
-// The memory of one group of neighbouring symbols [first, first + count).
+// The memory of one group of neighbouring symbols [first, first + count), which takes at most `chunk` bars at a time.
 class State {
 public:
-    State(std::shared_ptr<const Program> program, int64_t first, int64_t count);
+    State(std::shared_ptr<const Program> program, int64_t first, int64_t count, int64_t chunk);
     void reset();
-    // Advance by bars [begin, end) of the columns. `out` is (bars, symbols, outputs), rows below `begin` not included;
-    // null: nothing is written.
+    // Advance by bars [begin, end) of the columns. `out` is (bars, symbols, outputs) from bar `out_from` on; null: nothing
+    // is written.
     void run(const Column* columns, int64_t begin, int64_t end, int64_t n_symbols, double* out, int64_t out_from);
     double* memory() { return memory_.get(); }
-    int64_t size() const { return program_->rows * width_; }
+    int64_t size() const { return rows_ * width_; }
     int64_t time() const { return time_; }
     void set_time(int64_t time);
 
 private:
-    void step(const Column* columns, int64_t bar);
-    double* row(Operand from) const {
-        const Ring& ring = rings_[size_t(from.node)];
-        double* p = ring.now - from.lag * width_;
-        return p < ring.begin ? p + (ring.end - ring.begin) : p;
-    }
-    struct Ring {
+    // Rows of an instruction, bar after bar, round its ring.
+    struct Cursor {
         double *begin, *end, *now;
+        int64_t width;
+        double* next() {
+            double* row = now;
+            now += width;
+            if (now == end) now = begin;
+            return row;
+        }
     };
+    void step(const Column* columns, int64_t bar, int64_t bars);
+    void fetch(Cursor out, const Column& column, int64_t bar, int64_t bars, int64_t symbol) const;
+    Cursor at_operand(Operand from) const {
+        Cursor cursor = rings_[size_t(from.node)];
+        cursor.now -= from.lag * width_;
+        if (cursor.now < cursor.begin) cursor.now += cursor.end - cursor.begin;
+        return cursor;
+    }
     struct Free {
         void operator()(double* p) const { ::operator delete[](p, std::align_val_t(64)); }
     };
     std::shared_ptr<const Program> program_;
-    int64_t first_, count_, width_, time_ = 0;
-    std::vector<Ring> rings_;      // where each instruction's present row is
-    std::vector<uint8_t> steady_;  // recursive instruction whose symbols are all past their start: the quick path
+    int64_t first_, count_, width_, chunk_, rows_ = 0, time_ = 0;
     std::unique_ptr<double[], Free> memory_;
-    std::vector<int32_t> order_;  // scratch of rank
+    std::vector<Cursor> rings_;    // where each instruction's present row is
+    std::vector<double*> states_;  // first row of its carried state
+    std::vector<uint8_t> steady_;  // recursive instruction whose symbols are all past their start: the quick path
+    std::vector<int32_t> order_;   // scratch of rank
 };
 
 }  // namespace features
