@@ -107,7 +107,7 @@ def main() -> None:
                 wall[name].append(time.perf_counter() - begin)
                 cpu[name].append(time.process_time() - used)
             del result
-    one, best = f"longshort, 1 thread", f"longshort, {cpus} threads"
+    one, best = "longshort, 1 thread", f"longshort, {cpus} threads"
     seconds = {name: statistics.median(times) for name, times in wall.items()}
     used = {name: statistics.median(times) for name, times in cpu.items()}
     print(f"{options.symbols} symbols x {options.bars} bars x 8 columns, core {isa}, median of {options.rounds} rounds")

@@ -33,7 +33,7 @@ std::vector<Column> columns_of(const Program& program, const std::vector<Doubles
         bool shared = input.ndim() == 1;
         bool fits = int64_t(input.shape(0)) == n_bars && (shared || (input.ndim() == 2 && int64_t(input.shape(1)) == n_symbols));
         if (!fits) throw std::invalid_argument("feature program: an input has the wrong shape");
-        columns.push_back({input.data(), shared ? 1 : n_symbols, shared ? 0 : 1});
+        columns.push_back({input.data(), shared ? 1 : n_symbols, shared ? 0 : 1, n_bars});
     }
     return columns;
 }
@@ -84,7 +84,7 @@ public:
         if (int(row.shape(0)) != program_->n_inputs || int64_t(row.shape(1)) != n_symbols_ ||
             int64_t(out.size()) != n_symbols_ * int64_t(program_->outputs.size()))
             throw std::invalid_argument("feature program: the row has the wrong shape");
-        for (size_t k = 0; k < columns_.size(); k++) columns_[k] = {row.data() + int64_t(k) * n_symbols_, 0, 1};
+        for (size_t k = 0; k < columns_.size(); k++) columns_[k] = {row.data() + int64_t(k) * n_symbols_, 0, 1, 1};
         state_.run(columns_.data(), 0, 1, n_symbols_, out.data(), 0);
     }
     void run(const std::vector<Doubles>& inputs, int64_t n_bars, nb::object out) {

@@ -133,18 +133,6 @@ inline void map(int64_t width, double* out, const double* a, const double* b, F 
 void exponential_mean(int64_t width, double* out, const double* x, double* count, double* value, const double* p,
                       uint8_t& steady) {
     const double alpha = p[0];
-    if (steady) {  // all symbols run: the same arithmetic without the bookkeeping
-        ivec bad{};
-        for (int64_t i = 0; i < width; i += LANES) {
-            vec v = at(value, i) + all(alpha) * (at(x, i) - at(value, i));
-            bad |= ~finite(v);
-            at(out, i) = v;
-        }
-        if (!any(bad)) {
-            std::memcpy(value, out, size_t(width) * 8);
-            return;
-        }
-    }
     const double seed = p[1], skip = p[2], share = 1.0 / seed;
     ivec waiting{};
     for (int64_t i = 0; i < width; i += LANES) {
@@ -250,12 +238,12 @@ State::State(std::shared_ptr<const Program> program, int64_t first, int64_t coun
     : program_(std::move(program)), first_(first), count_(count), width_((count + 7) / 8 * 8), chunk_(chunk) {
     const size_t n = program_->code.size();
     rows_ = program_->rows;
-    for (const Instruction& node : program_->code) rows_ += node.op == CONSTANT ? 0 : chunk - 1;
+    rows_ += int64_t(n) * (chunk - 1);
     memory_.reset(static_cast<double*>(::operator new[](size_t(size() * 8 + 64), std::align_val_t(64))));
     double* next = memory();
     for (size_t i = 0; i < n; i++) {
-        int64_t length = program_->longest[i] + (program_->code[i].op == CONSTANT ? 1 : chunk);
-        rings_.push_back({next, next + length * width_, next, width_});
+        int64_t length = program_->longest[i] + chunk;
+        rings_.push_back({next, next, int32_t(length), int32_t(length)});
         states_.push_back(next + length * width_);
         next = states_.back() + n_state_rows(program_->code[i].op) * width_;
     }
@@ -268,7 +256,7 @@ void State::reset() {
     for (size_t i = 0; i < program_->code.size(); i++) {
         const Instruction& node = program_->code[i];
         double* state = states_[i];
-        if (node.op == CONSTANT) std::fill(rings_[i].begin, rings_[i].end, node.p[0]);
+        if (node.op == CONSTANT) std::fill(rings_[i].begin, states_[i], node.p[0]);
         if (node.op == PRICE_FACTOR || node.op == SHARE_FACTOR) std::fill(state, state + width_, 1.0);
         if (node.op == EXPONENTIAL_MEAN) std::fill(state, state + 2 * width_, 0.0);
         if (node.op == SETTLE || node.op == FILL_FORWARD) std::fill(state, state + width_, 0.0);
@@ -278,18 +266,24 @@ void State::reset() {
 void State::set_time(int64_t time) {
     time_ = time;
     steady_.assign(program_->code.size(), 0);
-    for (Cursor& ring : rings_) ring.now = ring.begin + time * width_ % (ring.end - ring.begin);
+    for (Cursor& ring : rings_) {
+        int64_t row = time % ring.length;
+        ring.now = ring.begin + row * width_;
+        ring.left = ring.length - int32_t(row);
+    }
 }
 
 void State::fetch(Cursor out, const Column& column, int64_t bar, int64_t bars, int64_t symbol) const {
     for (int64_t b = bar; b < bar + bars; b++) {
-        double* to = out.next();
+        double* to = out.next(width_);
         const double* from = column.data + b * column.bar_stride;
         if (symbol >= 0 || column.symbol_stride == 0) {  // one value for all
             std::fill(to, to + width_, finite_or_nan(from[symbol >= 0 ? symbol * column.symbol_stride : 0]));
             continue;
         }
         from += first_;
+        if (b + chunk_ < column.bars)  // the same symbols lie far apart from bar to bar: ask for the next chunk early
+            for (int64_t k = 0; k < count_; k += 8) __builtin_prefetch(from + chunk_ * column.bar_stride + k);
         int64_t i = 0;
         for (vec x; i + LANES <= count_; i += LANES) {
             std::memcpy(&x, from + i, sizeof x);
@@ -300,6 +294,29 @@ void State::fetch(Cursor out, const Column& column, int64_t bar, int64_t bars, i
     }
 }
 
+// The exponential mean of symbols that all run: v += alpha (x - v), bar after bar with v in registers. False, with the
+// state as it was, when a value is missing.
+bool State::run_on(int64_t width, int64_t bars, Cursor out, Cursor in, double* value, double alpha) {
+    double* to[MAX_CHUNK];
+    const double* x[MAX_CHUNK];
+    for (int64_t b = 0; b < bars; b++) {
+        to[b] = out.next(width);
+        x[b] = in.next(width);
+    }
+    ivec bad{};
+    for (int64_t i = 0; i < width; i += LANES) {
+        vec v = at(value, i);
+        for (int64_t b = 0; b < bars; b++) {
+            v = v + all(alpha) * (at(x[b], i) - v);
+            at(to[b], i) = v;
+        }
+        bad |= ~finite(v);  // once missing, always missing
+    }
+    if (any(bad)) return false;
+    std::memcpy(value, to[bars - 1], size_t(width) * 8);
+    return true;
+}
+
 void State::step(const Column* columns, int64_t bar, int64_t bars) {
     const int64_t width = width_;
     for (size_t index = 0; index < program_->code.size(); index++) {
@@ -308,16 +325,29 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
         Cursor out = rings_[index], in[MAX_OPERANDS];
         for (int k = 0; k < node.n_operands; k++) in[k] = at_operand(node.in[k]);
         double* state = states_[index];
-        auto unary = [&](auto f) {
-            for (int64_t b = 0; b < bars; b++) map(width, out.next(), in[0].next(), f);
+        auto unary = [=](auto f) {  // as many bars at once as lie in one piece
+            Cursor to = out, x = in[0];
+            for (int64_t b = 0, n; b < bars; b += n) {
+                n = std::min<int64_t>({bars - b, to.left, x.left});
+                map(n * width, to.now, x.now, f);
+                to.forward(n, width);
+                x.forward(n, width);
+            }
         };
-        auto binary = [&](auto f) {
-            for (int64_t b = 0; b < bars; b++) map(width, out.next(), in[0].next(), in[1].next(), f);
+        auto binary = [=](auto f) {
+            Cursor to = out, x = in[0], y = in[1];
+            for (int64_t b = 0, n; b < bars; b += n) {
+                n = std::min<int64_t>({bars - b, to.left, x.left, y.left});
+                map(n * width, to.now, x.now, y.now, f);
+                to.forward(n, width);
+                x.forward(n, width);
+                y.forward(n, width);
+            }
         };
         auto each = [&](auto f) {  // f(out row, first operand's row)
             for (int64_t b = 0; b < bars; b++) {
-                double* to = out.next();
-                f(to, in[0].next());
+                double* to = out.next(width);
+                f(to, in[0].next(width));
             }
         };
         switch (node.op) {
@@ -345,7 +375,7 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
                 break;
             case WHERE:
                 each([&](double* to, const double* test) {
-                    const double *yes = in[1].next(), *no = in[2].next();
+                    const double *yes = in[1].next(width), *no = in[2].next(width);
                     for (int64_t i = 0; i < width; i += LANES) {
                         vec chosen = select((ivec)(at(test, i) != all(0.0)), at(yes, i), at(no, i));
                         at(to, i) = or_nan(number(at(test, i)), chosen);
@@ -354,35 +384,42 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
                 break;
             case IS_MISSING: unary([](vec x) { return ones_where(~number(x)); }); break;
             case MERGE_MEAN: binary([p](vec x, vec y) { return x + (y - x) * all(p[0]); }); break;
-            case PAIR_COVARIANCE:
-                each([&](double* to, const double* xa) {
-                    const double *xb = in[1].next(), *ya = in[2].next(), *yb = in[3].next();
-                    for (int64_t i = 0; i < width; i += LANES)
-                        at(to, i) = (at(xa, i) - at(xb, i)) * (at(ya, i) - at(yb, i)) * all(p[0]);
-                });
+            case PAIR_COVARIANCE: {
+                Cursor to = out, xa = in[0], xb = in[1], ya = in[2], yb = in[3];
+                for (int64_t b = 0, n; b < bars; b += n) {
+                    n = std::min<int64_t>({bars - b, to.left, xa.left, xb.left, ya.left, yb.left});
+                    for (int64_t i = 0; i < n * width; i += LANES)
+                        at(to.now, i) = (at(xa.now, i) - at(xb.now, i)) * (at(ya.now, i) - at(yb.now, i)) * all(p[0]);
+                    for (Cursor* c : {&to, &xa, &xb, &ya, &yb}) c->forward(n, width);
+                }
                 break;
-            case MERGE_COVARIANCE:
-                each([&](double* to, const double* a) {
-                    const double *b = in[1].next(), *xa = in[2].next(), *xb = in[3].next(), *ya = in[4].next(),
-                                 *yb = in[5].next();
-                    for (int64_t i = 0; i < width; i += LANES)
-                        at(to, i) = (at(a, i) + at(b, i)) + (at(xa, i) - at(xb, i)) * (at(ya, i) - at(yb, i)) * all(p[0]);
-                });
+            }
+            case MERGE_COVARIANCE: {
+                Cursor to = out, ca = in[0], cb = in[1], xa = in[2], xb = in[3], ya = in[4], yb = in[5];
+                for (int64_t b = 0, n; b < bars; b += n) {
+                    n = std::min<int64_t>({bars - b, to.left, ca.left, cb.left, xa.left, xb.left, ya.left, yb.left});
+                    for (int64_t i = 0; i < n * width; i += LANES)
+                        at(to.now, i) = (at(ca.now, i) + at(cb.now, i)) + (at(xa.now, i) - at(xb.now, i)) *
+                                                                              (at(ya.now, i) - at(yb.now, i)) * all(p[0]);
+                    for (Cursor* c : {&to, &ca, &cb, &xa, &xb, &ya, &yb}) c->forward(n, width);
+                }
                 break;
+            }
             case EXPONENTIAL_MEAN:
+                if (steady_[index] && run_on(width, bars, out, in[0], state + width, p[0])) break;
                 each([&](double* to, const double* x) {
                     exponential_mean(width, to, x, state, state + width, p, steady_[index]);
                 });
                 break;
             case PRICE_FACTOR:
                 each([&](double* to, const double* close) {
-                    const double *split = in[1].next(), *dividend = in[2].next();
+                    const double *split = in[1].next(width), *dividend = in[2].next(width);
                     price_factor(width, to, close, split, dividend, state, state + width);
                 });
                 break;
             case SHARE_FACTOR:
                 each([&](double* to, const double* close) {
-                    price_factor(width, to, close, in[1].next(), nullptr, state, state + width);
+                    price_factor(width, to, close, in[1].next(width), nullptr, state, state + width);
                 });
                 break;
             case FILL_FORWARD:
@@ -415,16 +452,17 @@ void State::run(const Column* columns, int64_t begin, int64_t end, int64_t n_sym
             outputs.clear();
             for (Operand output : program_->outputs) outputs.push_back(at_operand(output));
             for (int64_t b = bar; b < bar + bars; b++) {
-                for (size_t k = 0; k < outputs.size(); k++) rows[k] = outputs[k].next();
+                for (size_t k = 0; k < outputs.size(); k++) rows[k] = outputs[k].next(width_);
                 if (b < out_from) continue;
-                write(out + ((b - out_from) * n_symbols + first_) * n_outputs, rows.data(), count_, n_outputs);
+                double* to = out + ((b - out_from) * n_symbols + first_) * n_outputs;
+                write(to, rows.data(), count_, n_outputs);
+                if (b + chunk_ < end)
+                    for (int64_t k = 0; k < count_ * n_outputs; k += 8)
+                        __builtin_prefetch(to + chunk_ * n_symbols * n_outputs + k, 1);
             }
         }
         time_ += bars;
-        for (Cursor& ring : rings_) {
-            ring.now += bars * width_;
-            while (ring.now >= ring.end) ring.now -= ring.end - ring.begin;
-        }
+        for (Cursor& ring : rings_) ring.forward(bars, width_);
     }
 }
 

@@ -28,7 +28,7 @@ constexpr const char* OP_NAMES[N_OPS] = {
     "merge_covariance", "pair_covariance", "exponential_mean", "price_factor", "share_factor", "fill_forward", "settle",
     "rank", "zscore", "date_part"};
 
-constexpr int MAX_OPERANDS = 6, MAX_PARAMETERS = 3;
+constexpr int MAX_OPERANDS = 6, MAX_PARAMETERS = 3, MAX_CHUNK = 32;
 
 struct Operand {
     int32_t node = -1, lag = 0;
@@ -56,7 +56,7 @@ struct Program {
 // One input: a row of values at each bar. `symbol_stride` 0: one value for all symbols.
 struct Column {
     const double* data;
-    int64_t bar_stride, symbol_stride;
+    int64_t bar_stride, symbol_stride, bars;
 };
 
 // The memory of one group of neighbouring symbols [first, first + count), which takes at most `chunk` bars at a time.
@@ -75,21 +75,33 @@ public:
 private:
     // Rows of an instruction, bar after bar, round its ring.
     struct Cursor {
-        double *begin, *end, *now;
-        int64_t width;
-        double* next() {
+        double *begin, *now;
+        int32_t left, length;  // rows to the end of the ring, rows in it
+        void forward(int64_t bars, int64_t width) {
+            now += bars * width;
+            left -= int32_t(bars);
+            if (left <= 0) {
+                now -= length * width;
+                left += length;
+            }
+        }
+        double* next(int64_t width) {
             double* row = now;
-            now += width;
-            if (now == end) now = begin;
+            forward(1, width);
             return row;
         }
     };
     void step(const Column* columns, int64_t bar, int64_t bars);
+    static bool run_on(int64_t width, int64_t bars, Cursor out, Cursor in, double* value, double alpha);
     void fetch(Cursor out, const Column& column, int64_t bar, int64_t bars, int64_t symbol) const;
     Cursor at_operand(Operand from) const {
         Cursor cursor = rings_[size_t(from.node)];
         cursor.now -= from.lag * width_;
-        if (cursor.now < cursor.begin) cursor.now += cursor.end - cursor.begin;
+        cursor.left += from.lag;
+        if (cursor.left > cursor.length) {
+            cursor.now += cursor.length * width_;
+            cursor.left -= cursor.length;
+        }
         return cursor;
     }
     struct Free {
