@@ -252,7 +252,14 @@ def training_figure(curves: Sequence[Curve], labels: dict[int, str]) -> str:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    return [10.0**k for k in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
+    """Powers of ten between two positive numbers, and 2 and 5 times them where there are few.
+
+    >>> _log_ticks(0.003, 0.04)
+    [0.005, 0.01, 0.02]
+    """
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(decades) < 5 else (1,)
+    return [round(m * 10.0**k, 12) for k in decades for m in steps if low <= m * 10.0**k <= high]
 
 
 def skill_figure(skills: Sequence[Skill], title: str, digits: int = 1) -> str:

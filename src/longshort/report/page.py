@@ -268,7 +268,10 @@ def _training(every: Sequence[Facts]) -> str:
             f"{_key('training', 'validation', always=True)}{training_figure(facts.curves, labels)}</figure>"
         )
     inside = "".join(blocks) or empty("No loss curves were recorded.")
-    lead = "Loss by epoch, one panel a fold, one line a seed."
+    lead = (
+        "Loss by epoch, one panel a fold, one line a seed. Training loss is met while learning, with dropout; "
+        "validation loss after each epoch, without."
+    )
     return f'<section><h2>Training</h2><p class="sub">{lead}</p>{inside}</section>'
 
 
