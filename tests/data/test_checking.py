@@ -196,7 +196,7 @@ def test_what_is_no_table_is_said_not_raised():
 
 
 def test_a_cut_of_the_public_file_shows_its_known_defects():
-    report = check(FILES / "sp500_cut.csv", calendar="XNYS")
+    report = check(FILES / "sp500_cut.csv")
     found = {(issue.kind, issue.symbol, date) for issue in report for date in issue.dates}
     assert found >= {
         ("repeated_bar", "ABC", "2017-08-01"),

@@ -127,7 +127,7 @@ def series_of_frame(frame: Any, calendar: str | None) -> tuple[list[Series], Con
         if one is not None:
             series.append(one)
     days = np.unique(np.concatenate([s.days for s in series])) if series else np.array([], "datetime64[D]")
-    calendar = calendar or _guess_calendar(days)
+    calendar = calendar or _guess_calendar(series, days)
     sessions = (
         _common_days(series, days) if calendar is None or not len(days) else clock.sessions(calendar, days[0], days[-1])
     )
@@ -217,13 +217,15 @@ def _order(symbol: str, stamps: np.ndarray, rows: np.ndarray, values: np.ndarray
         yield Finding("stamp", symbol, text, tuple(str(stamps[k])[:10] for k in ahead), tuple(map(int, rows[ahead])))
 
 
-def _guess_calendar(days: np.ndarray) -> str | None:
-    """Return XNYS when nearly all dates are its sessions and nearly all its sessions are among the dates."""
+def _guess_calendar(series: list[Series], days: np.ndarray) -> str | None:
+    """Return XNYS when nearly all dates are its sessions and most of its sessions in the symbols' spans are there."""
     if len(days) < 20 or days[0] < np.datetime64("1950-01-01"):
         return None
     sessions = clock.sessions("XNYS", days[0], days[-1])
-    common = np.isin(days, sessions).sum()
-    return "XNYS" if common >= 0.97 * len(days) and common >= 0.7 * len(sessions) else None
+    spans = [(s.days[0], s.days[-1], len(s.days)) for s in series if len(s.days)]
+    expected = sum(int(((sessions >= first) & (sessions <= last)).sum()) for first, last, _ in spans)
+    common = int(np.isin(days, sessions).sum())
+    return "XNYS" if common >= 0.97 * len(days) and sum(n for *_, n in spans) >= 0.7 * expected else None
 
 
 def _common_days(series: list[Series], days: np.ndarray) -> np.ndarray:
