@@ -137,6 +137,7 @@ class Bars:
         tz: str | None = None,
         calendar: str | None = None,
         adjusted: str | bool | None = None,
+        stamps: str = "end",
         bar_size: str | None = None,
         source: str = "pandas",
     ) -> "Bars":
@@ -162,6 +163,10 @@ class Bars:
             Splits" without it mean "total"; columns "split" and "dividend" mean "raw"; a table without any of them is
             taken as is.
 
+        stamps : {"end", "start"}, default="end"
+            What intraday stamps stand for. "start" moves them to the end of their bar, when it is known: yfinance, for
+            one, stamps the bar of 09:30 to 10:30 with 09:30.
+
         Notes
         -----
         Time: stamps that are all local midnight (naive dates, yfinance's New York midnights) name sessions and are
@@ -179,7 +184,7 @@ class Bars:
         >>> [clock.show(t) for t in bars.time]  # the second session is a half day
         ['2020-11-25T21:00:00Z', '2020-11-27T18:00:00Z']
         """
-        parts = frames.read_frame(df, symbol, tz=tz, calendar=calendar, adjusted=adjusted)
+        parts = frames.read_frame(df, symbol, tz=tz, calendar=calendar, adjusted=adjusted, stamps_at=stamps)
         return cls(**parts, bar_size=bar_size, source=source)
 
     def _store(self, *, fields: Mapping[str, np.ndarray], **values: Any) -> None:

@@ -82,6 +82,18 @@ def test_other_stamps_with_a_zone_are_taken_literally():
     assert Bars.from_pandas(table(index), "A").calendar is None
 
 
+def test_stamps_of_starts_are_moved_to_the_ends_of_their_bars(caplog):
+    index = pd.DatetimeIndex([f"2020-11-27 {t}" for t in ("09:30", "10:30", "11:30", "12:30")], tz="America/New_York")
+    bars = Bars.from_pandas(table(index), "A", calendar="XNYS", stamps="start")
+    assert [t[11:16] for t in shown(bars)] == ["15:30", "16:30", "17:30", "18:00"]  # a half day
+    assert not caplog.records
+    assert shown(Bars.from_pandas(table(index), "A", calendar="XNYS"))[0][11:16] == "14:30"
+    assert "pass stamps='start'" in caplog.text
+    assert shown(Bars.from_pandas(table(index), "A", stamps="start"))[-1][11:16] == "18:30"
+    with pytest.raises(InputError, match="'start' or 'end'"):
+        Bars.from_pandas(table(index), "A", stamps="left")
+
+
 def test_naive_instants_need_a_zone():
     index = pd.DatetimeIndex(["2020-11-24 15:30", "2020-11-24 15:35"])
     with pytest.raises(TimeError, match="which time zone they are in"):
@@ -294,6 +306,14 @@ def test_raw_prices_with_an_adjusted_close_show_split_and_dividend():
     bars = Bars.from_pandas(WAYS["raw with adjusted close"][0], "A", calendar="XNYS")
     assert bars.split.ravel().tolist() == [1, 1, 2, 1]
     assert bars.dividend.ravel() == pytest.approx([0, 2.0, 0, 0])
+
+
+def test_a_special_dividend_of_a_tenth_is_no_split():
+    """MSFT 2004-11-15: 3 USD on 29.97, adjusted by Yahoo to 0.9."""
+    frame = table(SESSIONS, [29.97, 27.39, 27.1, 27.2], **{"Adj Close": [26.97, 27.39, 27.1, 27.2]})
+    bars = Bars.from_pandas(frame, "MSFT", calendar="XNYS")
+    assert (bars.split == 1).all()
+    assert bars.dividend[1, 0] == pytest.approx(3.0)
 
 
 def test_rounded_adjusted_prices_are_no_dividends():

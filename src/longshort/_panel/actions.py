@@ -5,7 +5,7 @@ import numpy as np
 from .. import clock
 from ..errors import PriceError
 
-_SIMPLE_RATIOS = np.array([2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 100, 1.5, 1.25, 4 / 3, 5 / 3, 2.5, 1.2, 1.1])
+_SIMPLE_RATIOS = np.array([2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 100, 1.5, 1.25, 4 / 3, 5 / 3, 2.5])
 
 
 def actions_from_adjusted(

@@ -24,7 +24,13 @@ _ALIASES = {"adjclose": "adj_close", "adjusted_close": "adj_close", "vol": "volu
 
 
 def read_frame(
-    df: "pd.DataFrame", symbol: str | None, *, tz: str | None, calendar: str | None, adjusted: str | bool | None
+    df: "pd.DataFrame",
+    symbol: str | None,
+    *,
+    tz: str | None,
+    calendar: str | None,
+    adjusted: str | bool | None,
+    stamps_at: str = "end",
 ) -> dict[str, Any]:
     """Return time, symbols, fields, split, dividend and calendar of a table; see `Bars.from_pandas`."""
     import pandas as pd
@@ -43,7 +49,7 @@ def read_frame(
     for name, table in tables.items():
         if stamps is None or not shared:
             whose = f" for {name}" if len(tables) > 1 and not shared else ""
-            stamps, found = read_stamps(table.index, tz, calendar, whose)
+            stamps, found = read_stamps(table.index, tz, calendar, whose, stamps_at)
         read[name] = (stamps, *_read_columns(table, mode, name, stamps))
     columns = list(dict.fromkeys(c for _, fields, _, _ in read.values() for c in fields))
     time = first_time if (first_time := next(iter(read.values()))[0]) is not None and shared else _union(read)

@@ -1,5 +1,6 @@
 """Stamps of tables and series: which instants they mean, by the rules of `Bars.from_pandas`."""
 
+import logging
 import re
 from typing import Any
 
@@ -9,12 +10,18 @@ from .. import clock
 from ..errors import DataError, InputError, TimeError
 from .arrays import check_stamps, check_years
 
+logger = logging.getLogger(__name__)
+
 NEW_YORK = ("America/New_York", "US/Eastern", "EST5EDT")
 
 
-def read_stamps(index: Any, tz: str | None, calendar: str | None, whose: str = "") -> tuple[np.ndarray, str | None]:
+def read_stamps(
+    index: Any, tz: str | None, calendar: str | None, whose: str = "", at: str = "end"
+) -> tuple[np.ndarray, str | None]:
     """Return stamps (int64 ns) and the calendar, by the rules of `Bars.from_pandas`."""
 
+    if at not in ("start", "end"):
+        raise InputError(f"stamps should be 'start' or 'end' (of the bar they belong to); it was {at!r}.")
     index = datetimes(index)
     if index.hasnans:
         raise TimeError(
@@ -50,6 +57,8 @@ def read_stamps(index: Any, tz: str | None, calendar: str | None, whose: str = "
         stamps = clock.session_closes(str(calendar), days)
     else:
         stamps = index.tz_convert("UTC").tz_localize(None).as_unit("ns").asi8
+        check_stamps(stamps, whose)
+        stamps = _ends(stamps, calendar, at)
     check_stamps(stamps, whose)
     ahead = np.flatnonzero(stamps > clock.now_ns() + clock.MINUTE)
     if len(ahead):
@@ -59,6 +68,28 @@ def read_stamps(index: Any, tz: str | None, calendar: str | None, whose: str = "
             f"{clock.show(int(stamps[ahead[0]]))}. Drop the bar that is still forming: df.iloc[:{ahead[0]}]."
         )
     return np.array(stamps, np.int64), calendar
+
+
+def _ends(stamps: np.ndarray, calendar: str | None, at: str) -> np.ndarray:
+    """Move stamps of starts to the ends of their bars, no further than the session's close."""
+    if at == "start":
+        ends = stamps + clock.bar_size_ns(clock.infer_bar_size(stamps))
+    if calendar is None:
+        return ends if at == "start" else stamps
+    days = clock.local_dates(stamps + 1, calendar)
+    open_days = clock.is_session(calendar, days)
+    opens, closes = (np.full(len(stamps), np.iinfo(np.int64).max) for _ in range(2))
+    opens[open_days] = clock.session_opens(calendar, days[open_days])
+    closes[open_days] = clock.session_closes(calendar, days[open_days])
+    if at == "start":
+        return np.where(stamps < closes, np.minimum(ends, closes), ends)
+    if (stamps == opens).any() and calendar not in ("24/7", "24/5"):
+        logger.warning(
+            "A bar is stamped %s, the open of its session, when none of it can be known. If stamps are the starts of "
+            "bars, as yfinance's intraday stamps are, pass stamps='start'.",
+            clock.show(int(stamps[stamps == opens][0])),
+        )
+    return stamps
 
 
 def _labels_of_aware(index: Any, calendar: str | None) -> tuple[Any, str | None]:

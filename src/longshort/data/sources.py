@@ -264,7 +264,7 @@ class CsvFiles:
     ----------
     path : str or Path
         One file, or a folder with a file per symbol, named like AAPL.csv.
-    tz, adjusted, bar_size
+    tz, adjusted, bar_size, stamps
         As in `Bars.from_pandas`.
     **reading
         As in `read_csv`: separator, missing, max_bytes.
@@ -286,9 +286,11 @@ class CsvFiles:
         tz: str | None = None,
         adjusted: str | bool | None = None,
         bar_size: str | None = None,
+        stamps: str = "end",
         **reading: Any,
     ):
-        self.path, self.tz, self.adjusted, self.bar_size, self.reading = path, tz, adjusted, bar_size, reading
+        self.path, self.tz, self.adjusted, self.bar_size = path, tz, adjusted, bar_size
+        self.stamps, self.reading = stamps, reading
 
     def load(
         self, symbols: tuple[str, ...], start: np.datetime64 | None, end: np.datetime64 | None, calendar: str
@@ -324,7 +326,7 @@ class CsvFiles:
     def _how(self, calendar: str) -> dict[str, Any]:
         return {
             "tz": self.tz, "calendar": calendar, "adjusted": self.adjusted, "bar_size": self.bar_size,
-            "source": f"{self.ending} {Path(self.path).name}",
+            "stamps": self.stamps, "source": f"{self.ending} {Path(self.path).name}",
         }  # fmt: skip
 
     def _read(self, path: Path) -> Any:
