@@ -26,23 +26,11 @@ inline void with_constant(int n, F&& f) {
     }(std::make_integer_sequence<int, most>{});
 }
 
-// Divide `total` rows into as few tiles of at most `most` rows as possible, as equal as possible.
-template <class F>
-inline void balanced_tiles(int total, int most, F&& f) {
-    const int tiles = (total + most - 1) / most;
-    for (int tile = 0, begin = 0; tile < tiles; ++tile) {
-        const int n = total / tiles + (tile < total % tiles);
-        f(begin, n);
-        begin += n;
-    }
-}
-
 constexpr bool wide_file = vector_registers >= 32;
 constexpr int group = wide_file ? 2 : 1;  // vectors of samples worked on together, where there are enough
 constexpr int units_per_tile = 3;         // times 4 gates times `group` vectors: the accumulators of a forward tile
 constexpr int transposed_columns = 12;    // times `group` vectors: those of a backward tile
 constexpr int gradient_rows = wide_file ? 8 : 4;
-constexpr int gradient_columns = 3;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Forward
@@ -116,42 +104,51 @@ inline void forward_tile(const T* __restrict weights, int units, int inputs, con
             for (int v = 0; v < nv; ++v) out[(t * nw + w) * nv + v] = sum[t][w][v];
 }
 
-// One layer over all time steps. With `training` every gate is kept for the backward pass.
+// One layer over all time steps. With `training` every gate is kept for the backward pass, and the hidden states and the
+// outputs are also laid out for the weight gradients of this layer and of the one above (`above`, null for the top).
 template <class T, int nv, bool training>
-void forward_layer(const PackedLayer<T>& packed, const LayerBuffers& b, int steps, bool last, const Dropout<T>* dropout,
-                   uint32_t first_sample, T* base, std::size_t spacing) {
+void forward_layer(const PackedLayer<T>& packed, const LayerBuffers& b, const LayerBuffers* above, int steps,
+                   const Dropout<T>* dropout, uint32_t first_sample, T* base, std::size_t spacing) {
     constexpr int lanes = simd<T>::lanes, nu = units_per_tile, pair = group / nv;
     const int units = b.units, inputs = b.inputs;
     for (int v = 0; v < nv; ++v) {
-        std::fill_n(base + v * spacing + b.hidden, units * lanes, T(0));
-        std::fill_n(base + v * spacing + b.cell, units * lanes, T(0));
+        T* mine = base + v * spacing;
+        std::fill_n(mine + b.hidden, units * lanes, T(0));
+        std::fill_n(mine + b.cell, units * lanes, T(0));
+        if constexpr (training)
+            for (const PanelColumn& column : b.hidden_panel) store(mine + column.start, vec<T>{});
     }
     vec<T> sums[pair * nu * 4 * nv];
     for (int t = 0; t < steps; ++t) {
-        const T* hidden = base + b.hidden + t * b.hidden_step;
+        const T* hidden = base + b.hidden + (t % 2) * b.hidden_step;
+        T* hidden_after = base + b.hidden + ((t + 1) % 2) * b.hidden_step;
         const T* input = base + b.input + t * b.input_step;
-        // The output stands apart from the hidden state where the layout provides for dropout.
-        const bool apart = b.output != b.hidden + b.hidden_step && (!last || t == steps - 1);
+        const bool later = t + 1 < steps;
         auto finish = [&](int first, int n) {
-            for (int u = 0; u < n; ++u)
+            for (int u = first; u < first + n; ++u)
                 for (int v = 0; v < nv; ++v) {
-                    const std::size_t at = std::size_t(first + u) * lanes + v * spacing;
-                    const vec<T>* a = sums + u * 4 * nv + v;
+                    T* mine = base + v * spacing;
+                    const std::size_t at = std::size_t(u) * lanes;
+                    const vec<T>* a = sums + (u - first) * 4 * nv + v;
                     const auto r = lstm_cell(a[0], a[nv], a[2 * nv], a[3 * nv],
-                                             load(base + b.cell + t * b.cell_step + at));
-                    store(base + b.cell + (t + 1) * b.cell_step + at, r.c);
-                    store(base + b.hidden + (t + 1) * b.hidden_step + at, r.h);
+                                             load(mine + b.cell + t * b.cell_step + at));
+                    store(mine + b.cell + (t + 1) * b.cell_step + at, r.c);
+                    store(hidden_after + v * spacing + at, r.h);
                     if constexpr (training) {
-                        T* gates = base + b.gates + t * b.gates_step + at;
+                        T* gates = mine + b.gates + t * b.gates_step + at;
                         const std::size_t gate = std::size_t(units) * lanes;
                         store(gates, r.i);
                         store(gates + gate, r.f);
                         store(gates + 2 * gate, r.g);
                         store(gates + 3 * gate, r.o);
-                        store(base + b.tanh_cell + t * b.tanh_step + at, r.tanh_c);
-                        if (apart)
-                            store(base + b.output + t * b.output_step + at,
-                                  dropout ? r.h * (*dropout)(t, first + u, first_sample + v * lanes) : r.h);
+                        store(mine + b.tanh_cell + t * b.tanh_step + at, r.tanh_c);
+                        if (later) store(mine + b.hidden_panel[u].start + (t + 1) * b.hidden_panel[u].step, r.h);
+                    }
+                    if (above || !later) {
+                        const vec<T> out = dropout ? r.h * (*dropout)(t, u, first_sample + v * lanes) : r.h;
+                        store(mine + b.output + t * b.output_step + at, out);
+                        if constexpr (training)
+                            if (above) store(mine + above->input_panel[u].start + t * above->input_panel[u].step, out);
                     }
                 }
         };
@@ -285,19 +282,7 @@ void backward_layer(const PackedColumns<T>& weight_ih, const PackedColumns<T>& w
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Weight gradients: gradient[r][c] += sum over time and lanes of a[t][r] * b[t][c], for one vector of samples. The
-// columns b are copied once into panels, tiles of columns each [time][column]; a block of rows stays in the first-level
-// cache while all panels pass by.
-
-template <class T>
-T* pack_panels(const T* b, std::size_t b_step, int columns, int steps, T* out) {
-    constexpr int lanes = simd<T>::lanes;
-    balanced_tiles(columns, gradient_columns, [&](int first, int n) {
-        const T* from = b + std::size_t(first) * lanes;
-        for (int t = 0; t < steps; ++t, from += b_step)
-            for (int c = 0; c < n; ++c, out += lanes) store(out, load(from + c * lanes));
-    });
-    return out;
-}
+// columns b lie in panels (see PanelColumn); a block of rows stays in the first-level cache while all panels pass by.
 
 template <class T, int nr, int nc>
 inline void gradient_tile(const T* __restrict a, std::size_t a_step, const T* __restrict panel, int steps,

@@ -150,18 +150,46 @@ void initialise(const NetworkShape& shape, const ParameterMap& map, Initialisati
     }
 }
 
+// Divide `total` rows into as few tiles of at most `most` rows as possible, as equal as possible.
+template <class F>
+inline void balanced_tiles(int total, int most, F&& f) {
+    const int tiles = (total + most - 1) / most;
+    for (int tile = 0, begin = 0; tile < tiles; ++tile) {
+        const int n = total / tiles + (tile < total % tiles);
+        f(begin, n);
+        begin += n;
+    }
+}
+
+// The weight gradient reads the columns of a matrix (hidden states, inputs) in panels: tiles of a few columns, each
+// [time][column][lane]. The value of a column at time t lies at start + t * step.
+constexpr int gradient_columns = 3;
+
+struct PanelColumn {
+    std::size_t start, step;
+};
+
+inline std::vector<PanelColumn> panel_columns(std::size_t begin, int columns, int steps, std::size_t lanes) {
+    std::vector<PanelColumn> places;
+    balanced_tiles(columns, gradient_columns, [&](int first, int n) {
+        for (int c = 0; c < n; ++c) places.push_back({begin + (std::size_t(first) * steps + c) * lanes, n * lanes});
+    });
+    return places;
+}
+
 // Where the values of one vector of samples (as many as a register has lanes) lie, counted in scalars. Each value is
-// an array [time][row][lane]; time-major arrays that the weight gradient reads in blocks are spaced so that successive
-// steps do not fall on the same cache sets.
+// an array [time][row][lane]; the gates, which the weight gradient reads in blocks, are spaced so that successive steps
+// do not fall on the same cache sets.
 struct LayerBuffers {
     int units = 0, inputs = 0;
-    std::size_t gates = 0, gates_step = 0;      // i, f, g, o; after the backward pass their pre-activation gradients
-    std::size_t cell = 0, cell_step = 0;        // lookback + 1 steps, the first zero
+    std::size_t gates = 0, gates_step = 0;    // i, f, g, o; after the backward pass their pre-activation gradients
+    std::size_t cell = 0, cell_step = 0;      // lookback + 1 steps, the first zero; one place where nothing is trained
     std::size_t tanh_cell = 0, tanh_step = 0;
-    std::size_t hidden = 0, hidden_step = 0;    // lookback + 1 steps, the first zero
-    std::size_t output = 0, output_step = 0;    // hidden after dropout; the same place where there is none
-    std::size_t input = 0, input_step = 0;
-    std::size_t panels = 0;                     // hidden, then input, laid out for the weight gradient
+    std::size_t hidden = 0, hidden_step = 0;  // before and after a step, in turn
+    std::size_t output = 0, output_step = 0;  // hidden after dropout; of the top layer the last step only
+    std::size_t input = 0, input_step = 0;    // the window or the output of the layer below
+    std::size_t panels = 0;                   // hidden states before each step, then inputs
+    std::vector<PanelColumn> hidden_panel, input_panel;
 };
 
 class BatchLayout {
@@ -172,13 +200,16 @@ public:
         window = take(steps * window_step);
         std::size_t below = window, below_step = window_step;
         for (int i = 0; i < shape.layers(); ++i) {
+            const bool top = i + 1 == shape.layers();
             LayerBuffers b;
             b.units = shape.hidden[i];
             b.inputs = shape.layer_inputs(i);
             b.input = below;
             b.input_step = below_step;
             b.hidden_step = rows(b.units);
-            b.hidden = take((steps + 1) * b.hidden_step);
+            b.hidden = take(2 * b.hidden_step);
+            b.output_step = top ? 0 : rows(b.units);
+            b.output = take(top ? rows(b.units) : steps * b.output_step);
             b.cell_step = training ? rows(b.units) : 0;
             b.cell = take(training ? (steps + 1) * b.cell_step : rows(b.units));
             if (training) {
@@ -187,15 +218,12 @@ public:
                 b.tanh_step = rows(b.units);
                 b.tanh_cell = take(steps * b.tanh_step);
                 b.panels = take(steps * rows(b.units + b.inputs));
+                b.hidden_panel = panel_columns(b.panels, b.units, shape.lookback, lanes_);
+                b.input_panel = panel_columns(b.panels + steps * rows(b.units), b.inputs, shape.lookback, lanes_);
             }
-            b.output_step = b.hidden_step;
-            if (training && shape.dropout[i] > 0)
-                b.output = take(steps * b.output_step);
-            else
-                b.output = b.hidden + b.hidden_step;
             below = b.output;
             below_step = b.output_step;
-            layers.push_back(b);
+            layers.push_back(std::move(b));
         }
         for (int j = 0; j < shape.dense_layers(); ++j) {
             dense.push_back(take(rows(shape.dense_outputs(j))));

@@ -190,6 +190,10 @@ private:
             for (int t = 0; t < steps; ++t, x += series.time_stride)
                 for (int f = 0; f < inputs; ++f, to += lanes) *to = static_cast<T>((x[f] - center_[f]) / scale_[f]);
         }
+        const std::vector<PanelColumn>& panel = layout.layers[0].input_panel;  // empty where nothing is trained
+        for (std::size_t f = 0; f < panel.size(); ++f)
+            for (int t = 0; t < steps; ++t)
+                store(base + panel[f].start + t * panel[f].step, load(out + t * layout.window_step + f * lanes));
     }
 
     template <int nv, bool training>
@@ -197,7 +201,8 @@ private:
         const std::size_t spacing = layout.size();
         for (int i = 0; i < shape().layers(); ++i) {
             const std::optional<Dropout<T>> dropout = dropout_of(i, dropout_step);
-            forward_layer<T, nv, training>(packed_[i], layout.layers[i], shape().lookback, i + 1 == shape().layers(),
+            const LayerBuffers* above = i + 1 < shape().layers() ? &layout.layers[i + 1] : nullptr;
+            forward_layer<T, nv, training>(packed_[i], layout.layers[i], above, shape().lookback,
                                            dropout ? &*dropout : nullptr, first_sample, base, spacing);
         }
         for (int v = 0; v < nv; ++v) forward_head(layout, base + v * spacing);
@@ -205,8 +210,7 @@ private:
 
     const T* head_input(const BatchLayout& layout, int j, const T* base) const {
         if (j > 0) return base + layout.dense[j - 1];
-        const LayerBuffers& top = layout.layers.back();
-        return base + top.output + (shape().lookback - 1) * top.output_step;
+        return base + layout.layers.back().output;
     }
 
     void forward_head(const BatchLayout& layout, T* base) const {
@@ -384,12 +388,6 @@ private:
             backward_layer<T, nv>(packed_ih_[i], packed_hh_[i], layout.layers[i], layout, steps, i == layers - 1, i == 0,
                                   below ? &*below : nullptr, first_sample, base, spacing);
         }
-        for (int v = 0; v < nv; ++v)
-            for (const LayerBuffers& b : layout.layers) {
-                T* mine = base + v * spacing;
-                T* out = pack_panels(mine + b.hidden, b.hidden_step, b.units, steps, mine + b.panels);
-                pack_panels(mine + b.input, b.input_step, b.inputs, steps, out);
-            }
     }
 
     void backward_head(const BatchLayout& layout, const Dropout<T>* dropout, uint32_t first_sample, T* base) const {
