@@ -227,6 +227,12 @@ def test_bad_arguments_are_told_what_was_expected():
         walk_forward(model, BARS, WalkForward("20Y", "1Y"))
     with pytest.raises(InputError, match="has no target"):
         walk_forward(Noise(None), BARS, CV)
+    with pytest.raises(InputError, match="forecaster must be a forecaster.* was the class Ridge"):
+        walk_forward(Ridge, BARS, CV)
+    with pytest.raises(InputError, match="A challenger must be a forecaster.* was 'ridge'"):
+        walk_forward(model, BARS, CV, baselines=["ridge"])
+    with pytest.raises(InputError, match=r"bars must be Bars, was DataFrame\. Use load_bars"):
+        walk_forward(model, BARS.to_pandas(), CV)
 
 
 def test_a_symbol_listed_late_and_a_halt_are_judged_where_they_have_forecasts():

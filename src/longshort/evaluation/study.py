@@ -7,7 +7,6 @@ with exactly the records of the study on shorter ones.
 
 import copy
 import hashlib
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +19,12 @@ from .. import ledger
 from ..errors import ArtifactError, InputError
 from ..forecast import Forecast, Forecaster
 from ..models import fleet
-from .splits import NEVER, Fold, Folds, WalkForward
+from .fitting import Job, collect, copies, frozen, rival_values
+from .splits import NEVER, Fold, WalkForward
 from .verdict import Evidence, Verdict, judge
 
 if TYPE_CHECKING:
     from ..bars import Bars
-
-log = logging.getLogger(__name__)
 
 
 def walk_forward(
@@ -80,10 +78,7 @@ def walk_forward(
     >>> len(study.folds), study.verdict().exit_code
     (5, 0)
     """
-    if isinstance(seeds, bool) or not isinstance(seeds, int | np.integer) or seeds < 1:
-        raise InputError(f"seeds must be a whole number of at least 1, was {seeds!r}.")
-    if not isinstance(cv, WalkForward):
-        raise InputError(f"cv must be a WalkForward such as WalkForward(train='5Y', test='6M'), was {cv!r}.")
+    _check_arguments(forecaster, bars, cv, seeds)
     target = target_of(forecaster)
     actual, label_end = np.asarray(target.compute(bars)), np.asarray(target.label_end(bars))
     decisions = decision_rows(forecaster, bars, actual, label_end)
@@ -91,11 +86,11 @@ def walk_forward(
     naive = information_free(target, bars)
     rivals = _challengers(forecaster, target, baselines, {*naive, _called(forecaster)})
     pairs = list(zip(folds, folds.rows, strict=True))
-    jobs = [[_Job(bars, f, rows, one) for one in _copies(forecaster, seeds)] for f, rows in pairs]
-    extra = {n: [_Job(bars, f, rows, copy.deepcopy(rival)) for f, rows in pairs] for n, rival in rivals.items()}
+    jobs = [[Job(bars, f, rows, one) for one in copies(forecaster, seeds)] for f, rows in pairs]
+    extra = {n: [Job(bars, f, rows, copy.deepcopy(rival)) for f, rows in pairs] for n, rival in rivals.items()}
     tasks = [job for group in (*jobs, *extra.values()) for job in group]
     errors = dict(zip(map(id, tasks), fleet.run(tasks, threads, progress), strict=True))
-    folds_done, values, histories = _collect(folds, jobs, errors)
+    folds_done, values, histories = collect(folds, jobs, errors)
     rows = np.concatenate(folds.rows)
     configuration = {"forecaster": forecaster.to_dict(), "cv": cv.to_dict(), "seeds": int(seeds)}
     trials, where = _remember(configuration, bars)
@@ -109,16 +104,37 @@ def walk_forward(
             bars.time[rows], bars.symbols, values.mean(axis=0), target=target.info, for_time=label_end[rows]
         ),
         seeds=values,
-        actual=_frozen(actual[rows]),
-        fold=_frozen(np.repeat(np.arange(len(folds)), [len(r) for r in folds.rows])),
-        reference=_frozen(np.asarray(bars.adjusted("close"))[rows]),
-        baselines={n: _frozen(np.asarray(b)[rows]) for n, b in naive.items()},
-        challengers={n: _rival(n, group, errors) for n, group in extra.items()},
+        actual=frozen(actual[rows]),
+        fold=frozen(np.repeat(np.arange(len(folds)), [len(r) for r in folds.rows])),
+        reference=frozen(np.asarray(bars.adjusted("close"))[rows]),
+        baselines={n: frozen(np.asarray(b)[rows]) for n, b in naive.items()},
+        challengers={n: rival_values(n, group, errors) for n, group in extra.items()},
         histories=histories,
         configuration=configuration,
         trials=trials,
         trials_where=where,
     )
+
+
+def _check_arguments(forecaster: Any, bars: Any, cv: Any, seeds: Any) -> None:
+    from ..bars import Bars
+
+    _check_forecaster("forecaster", forecaster)
+    if not isinstance(bars, Bars):
+        raise InputError(f"bars must be Bars, was {type(bars).__name__}. Use load_bars(...) or Bars.from_pandas(df).")
+    if not isinstance(cv, WalkForward):
+        raise InputError(f"cv must be a WalkForward such as WalkForward(train='5Y', test='6M'), was {cv!r}.")
+    if isinstance(seeds, bool) or not isinstance(seeds, int | np.integer) or seeds < 1:
+        raise InputError(f"seeds must be a whole number of at least 1, was {seeds!r}.")
+
+
+def _check_forecaster(name: str, value: Any) -> None:
+    if isinstance(value, type) or not isinstance(value, Forecaster):
+        found = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
+        raise InputError(
+            f"{name} must be a forecaster, an object with target, fit, predict and to_dict such as "
+            f"LSTM(...) or models.Ridge(...), was {found}."
+        )
 
 
 # ----------------------------------------------------------------------------------------------- what there is to judge
@@ -209,6 +225,7 @@ def _challengers(
     pairs = list(given.items()) if isinstance(given, Mapping) else [(_name(f), f) for f in given]
     found = {}
     for name, rival in pairs:
+        _check_forecaster("A challenger", rival)
         info = target_of(rival).info
         if info != target.info:
             raise InputError(
@@ -235,116 +252,6 @@ def _remember(configuration: dict[str, Any], bars: "Bars") -> tuple[int, str]:
     book = ledger.current()
     facts = {"what": "walk_forward", "configuration": configuration, "bars": bars.digest, "symbols": list(bars.symbols)}
     return book.record_trial(digest, **facts), book.where
-
-
-# -------------------------------------------------------------------------------------------------------------- fitting
-
-
-class _Job:
-    """Fit one copy on one fold and forecast its test rows; steps as the fit does, holds nothing afterwards."""
-
-    def __init__(self, bars: "Bars", fold: Fold, rows: np.ndarray, forecaster: Forecaster):
-        self.bars, self.fold, self.rows = bars, fold, rows
-        self.forecaster: Any = forecaster
-        self.fitting: Any = None
-        self.values: np.ndarray | None = None  # (n_seeds, n_rows, n_symbols)
-        self.histories: list[Any] = [None]
-        self._done = 0.0
-
-    @property
-    def fraction(self) -> float:
-        """How far along, from 0 to 1."""
-        return self._done if self.fitting is None else float(getattr(self.fitting, "fraction", 0.0))
-
-    def step(self) -> bool:
-        """Do one unit of work; return True when the forecasts are there."""
-        if hasattr(self.forecaster, "fitting"):
-            if self.fitting is None:
-                self.fitting = self.forecaster.fitting(self._seen(), start=self.fold.train_start)
-                return False
-            if not self.fitting.step():
-                return False
-            fitted = self.fitting.result
-        else:
-            fitted = self.forecaster.fit(self._seen(), start=self.fold.train_start)
-        self.values = self._predict(fitted)
-        self.histories = list(getattr(fitted, "histories_", [getattr(fitted, "history_", None)]))
-        self._done, self.fitting, self.forecaster = 1.0, None, None
-        return True
-
-    def _seen(self) -> "Bars":
-        seen = self.bars.until(self.fold.train_end)
-        assert seen.time[-1] == self.fold.train_end < self.fold.test_start
-        return seen
-
-    def _predict(self, fitted: Any) -> np.ndarray:
-        bars = self.bars.until(self.fold.test_end)
-        first = int(self.rows[0])
-        wanted = self.rows - first
-        if hasattr(fitted, "predict_seeds"):
-            values = np.asarray(fitted.predict_seeds(bars, start=self.fold.test_start))
-        else:
-            values = np.asarray(fitted.predict(bars, start=self.fold.test_start).mean)[None]
-        expected = (len(bars) - first, len(bars.symbols))
-        if values.shape[1:] != expected:
-            raise InputError(
-                f"{type(fitted).__name__}.predict must return one row for each of the {expected[0]} bars from start on "
-                f"and {expected[1]} symbols, was {values.shape[1:]}."
-            )
-        return values[:, wanted]
-
-
-def _copies(forecaster: Forecaster, seeds: int) -> list[Any]:
-    """Return unfitted copies: one that trains all seeds itself, one per seed, or just one."""
-    if hasattr(forecaster, "with_seeds"):
-        return [forecaster.with_seeds(seeds)]  # type: ignore[attr-defined]
-    if hasattr(forecaster, "with_seed"):
-        first = int(getattr(forecaster, "seed", 0) or 0)
-        return [forecaster.with_seed(first + i) for i in range(seeds)]  # type: ignore[attr-defined]
-    return [copy.deepcopy(forecaster)]
-
-
-def _collect(folds: Folds, groups: list[list[_Job]], errors: Mapping[int, Exception | None]):
-    """Return folds with their failures, values (n_seeds, n_rows, n_symbols) and histories per fold."""
-    done, values, histories, first_error = [], [], [], None
-    for fold, group in zip(folds, groups, strict=True):
-        error = next((e for job in group if (e := errors[id(job)]) is not None), None)
-        if error is None:
-            values.append(np.concatenate([job.values for job in group if job.values is not None]))
-            histories.append([h for job in group for h in job.histories])
-            done.append(fold)
-        else:
-            log.warning("fold %d failed: %s: %s", fold.number, type(error).__name__, error)
-            first_error = first_error or error
-            values.append(None)
-            histories.append([])
-            done.append(fold.failed(f"{type(error).__name__}: {error}"))
-    known = [v for v in values if v is not None]
-    if not known:
-        assert first_error is not None
-        raise first_error
-    n_seeds, _, n_symbols = known[0].shape
-    filled = [
-        np.full((n_seeds, f.n_test, n_symbols), np.nan) if v is None else v for f, v in zip(folds, values, strict=True)
-    ]
-    return tuple(done), _frozen(np.concatenate(filled, axis=1)), histories
-
-
-def _rival(name: str, jobs: list[_Job], errors: Mapping[int, Exception | None]) -> np.ndarray:
-    """Return a challenger's forecasts (n_rows, n_symbols), NaN for folds it failed in."""
-    parts = []
-    for job in jobs:
-        if (error := errors[id(job)]) is not None:
-            log.warning("challenger %s failed in fold %d: %s", name, job.fold.number, error)
-        missing = np.full((len(job.rows), len(job.bars.symbols)), np.nan)
-        parts.append(missing if job.values is None else job.values.mean(axis=0))
-    return _frozen(np.concatenate(parts))
-
-
-def _frozen(array: np.ndarray) -> np.ndarray:
-    array = np.ascontiguousarray(array)
-    array.setflags(write=False)
-    return array
 
 
 # -------------------------------------------------------------------------------------------------------------- results
