@@ -259,6 +259,14 @@ def test_a_set_survives_json_with_its_digest():
     assert_same_bits(again.compute(BARS), FAST.compute(BARS), FAST.names, "from JSON")
 
 
+@pytest.mark.full
+def test_a_hundred_thousand_ticks_have_the_bits_of_history():
+    bars = quiet(100_000, ("SPY",))
+    history, stepper = FAST.compute(bars), FAST.stepper(bars.symbols)
+    for i, row in enumerate(panels.rows(bars, FAST.inputs)):
+        assert np.array_equal(bits(stepper.step(row)), bits(history[i])), i
+
+
 # ------------------------------------------------------------------------------------------------------------ targets
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 @pytest.mark.parametrize("how", ["scale", "NaN", "permute", "truncate"])

@@ -290,7 +290,7 @@ void State::fetch(Cursor out, const Column& column, int64_t bar, int64_t bars, i
             at(to, i) = or_nan(finite(x), x);
         }
         for (; i < count_; i++) to[i] = finite_or_nan(from[i]);
-        for (; i < width_; i++) to[i] = 1.0;  // lanes beyond the last symbol hold a quiet market
+        for (; i < width_; i++) to[i] = to[count_ - 1];  // lanes beyond the last symbol repeat it, so as not to stand out
     }
 }
 
