@@ -3,18 +3,29 @@
 import copy
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from ..errors import InputError
-from ..forecast import Forecaster
+from ..forecast import FitsInSteps, Forecaster
 from .splits import Fold, Folds
 
 if TYPE_CHECKING:
     from ..bars import Bars
 
 log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Seeded(Protocol):
+    """A forecaster that draws random numbers: a study fits one copy per seed."""
+
+    seed: int
+
+    def with_seed(self, seed: int) -> Forecaster:
+        """Return an unfitted copy that draws its random numbers from `seed`."""
+        ...
 
 
 class Job:
@@ -35,7 +46,7 @@ class Job:
 
     def step(self) -> bool:
         """Do one unit of work; return True when the forecasts are there."""
-        if hasattr(self.forecaster, "fitting"):
+        if isinstance(self.forecaster, FitsInSteps):
             if self.fitting is None:
                 self.fitting = self.forecaster.fitting(self._seen(), start=self.fold.train_start)
                 return False
@@ -58,7 +69,7 @@ class Job:
         bars = self.bars.until(self.fold.test_end)
         first = int(self.rows[0])
         wanted = self.rows - first
-        if hasattr(fitted, "predict_seeds"):
+        if isinstance(fitted, FitsInSteps):
             values = np.asarray(fitted.predict_seeds(bars, start=self.fold.test_start))
         else:
             values = np.asarray(fitted.predict(bars, start=self.fold.test_start).mean)[None]
@@ -73,11 +84,10 @@ class Job:
 
 def copies(forecaster: Forecaster, seeds: int) -> list[Any]:
     """Return unfitted copies: one that trains all seeds itself, one per seed, or just one."""
-    if hasattr(forecaster, "with_seeds"):
-        return [forecaster.with_seeds(seeds)]  # type: ignore[attr-defined]
-    if hasattr(forecaster, "with_seed"):
-        first = int(getattr(forecaster, "seed", 0) or 0)
-        return [forecaster.with_seed(first + i) for i in range(seeds)]  # type: ignore[attr-defined]
+    if isinstance(forecaster, FitsInSteps):
+        return [forecaster.with_seeds(seeds)]
+    if isinstance(forecaster, Seeded):
+        return [forecaster.with_seed(forecaster.seed + i) for i in range(seeds)]
     return [copy.deepcopy(forecaster)]
 
 
