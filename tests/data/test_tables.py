@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from longshort.bars import Bars
 from longshort.data import check, load_bars
@@ -265,3 +267,30 @@ def test_csv_and_frame_give_the_same_bits(tmp_path):
     frame.rename_axis("date").to_csv(tmp_path / "a.csv")
     assert load_bars("A", source="csv", path=tmp_path / "a.csv") == Bars.from_pandas(frame, "A", calendar="XNYS")
     assert re.fullmatch("[0-9a-f]{64}", load_bars("A", source="csv", path=tmp_path / "a.csv").digest)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_files_are_read_right_or_refused(tmp_path, data):
+    """Bytes changed, inserted and cut out at random: bars, or an error of ours; nothing else escapes."""
+    text = bytearray(GOOD.encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(text) - 1))
+        how = data.draw(st.sampled_from(["change", "insert", "cut"]))
+        byte = data.draw(st.sampled_from(list(b'0123456789-+.,;:"eE \n\r\t\x00T\xc3\xff#/')))
+        if how == "change":
+            text[place] = byte
+        elif how == "insert":
+            text.insert(place, byte)
+        else:
+            del text[place]
+    file = tmp_path / "a.csv"
+    file.write_bytes(text)
+    try:
+        bars = load_bars("A", source="csv", path=file)
+    except LongshortError as error:
+        assert len(str(error)) > 20
+    else:
+        assert len(bars) >= 2
+        assert np.isfinite(bars["close"]).all()
+    check(file, calendar="XNYS")

@@ -191,6 +191,7 @@ def test_a_long_table_becomes_a_panel_on_the_union_of_its_dates():
     assert bars.shape == (4, 2)
     assert np.isnan(bars["close"]).tolist() == [[False, True], [False, False], [False, False], [True, False]]
     assert Bars.from_pandas(frame, "PEP", calendar="XNYS").symbols == ("PEP",)
+    assert Bars.from_pandas(frame[frame["symbol"] == "PEP"], calendar="XNYS").shape == (3, 1)
     frame["symbol"] = frame["symbol"].astype("category")
     assert Bars.from_pandas(frame, calendar="XNYS") == bars
     assert Bars.from_pandas(frame.set_index(["symbol", "Date"]), calendar="XNYS") == bars

@@ -141,7 +141,8 @@ def _with_time_index(df: "pd.DataFrame") -> "pd.DataFrame":
     if isinstance(df.index, pd.MultiIndex):
         df = _normalised(df.reset_index())
     column = next((c for c in _TIME_COLUMNS if c in df.columns), None)
-    if column is not None and isinstance(df.index, pd.RangeIndex | pd.MultiIndex):
+    numbered = pd.api.types.is_integer_dtype(df.index.dtype)
+    if column is not None and (numbered or isinstance(df.index, pd.MultiIndex)):
         return df.set_index(column)
     if isinstance(df.index, pd.RangeIndex):
         raise TimeError(

@@ -219,8 +219,9 @@ def _mask_volume(bars: Bars, options: dict[str, Any], record: list[Repair]) -> B
     for j in range(len(bars.symbols)):
         accepted: list[float] = []
         for i in np.flatnonzero(~np.isnan(share[:, j])):
-            usual = float(np.median(accepted[-60:])) if len(accepted) >= 10 else np.inf
-            if share[i, j] > 100 * usual > 0:
+            before = accepted[-60:]
+            large = len(before) >= 10 and share[i, j] > 100 * min(before)  # else it cannot be over the median either
+            if large and share[i, j] > 100 * float(np.median(before)) > 0:
                 date = str(bars.dates[i])
                 record.append(
                     Repair("mask_volume", bars.symbols[j], date, int(i), "volume", float(volume[i, j]), np.nan)
