@@ -325,7 +325,8 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
         Cursor out = rings_[index], in[MAX_OPERANDS];
         for (int k = 0; k < node.n_operands; k++) in[k] = at_operand(node.in[k]);
         double* state = states_[index];
-        auto unary = [=](auto f) {  // as many bars at once as lie in one piece
+        auto unary = [&](auto f) {  // as many bars at once as lie in one piece
+            if (bars == 1) return map(width, out.now, in[0].now, f);
             Cursor to = out, x = in[0];
             for (int64_t b = 0, n; b < bars; b += n) {
                 n = std::min<int64_t>({bars - b, to.left, x.left});
@@ -334,7 +335,8 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
                 x.forward(n, width);
             }
         };
-        auto binary = [=](auto f) {
+        auto binary = [&](auto f) {
+            if (bars == 1) return map(width, out.now, in[0].now, in[1].now, f);
             Cursor to = out, x = in[0], y = in[1];
             for (int64_t b = 0, n; b < bars; b += n) {
                 n = std::min<int64_t>({bars - b, to.left, x.left, y.left});
