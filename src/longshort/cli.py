@@ -107,6 +107,7 @@ def predict(
     source: Source = "yahoo",
     start: Start = None,
     end: End = None,
+    model: Annotated[str, typer.Option(help="returns, keras_tutorial or lstm_64_64_32_1.")] = "returns",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training rows, at most.")] = 25,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     png: Annotated[Path | None, typer.Option(help="Also draw a PNG.")] = None,
@@ -115,19 +116,19 @@ def predict(
 ) -> None:
     """Forecast the next sessions of a symbol.
 
-    The network is the Keras tutorial's: two LSTM layers of 50 units over 60 closes.
+    A small network on log returns of closes; or one of the tutorials' networks on prices.
     """
+    from .config import preset
     from .data import load_bars
-    from .models import presets
     from .report import look_ahead
     from .report.sheet import source_line
     from .report.showcase import save_chart
 
     console = _console(as_json)
     bars = load_bars(symbol, start=start, end=end, source=source)
-    model = presets.keras_tutorial(epochs=epochs, patience=8, seed=seed)
-    with _stages({"price": f"Price model, {symbol}"}, as_json) as progress:
-        outlook = look_ahead(model, bars, days, threads=threads, progress=lambda done: progress("price", done))
+    network = preset(model)(epochs=epochs, seed=seed)
+    with _stages({"price": f"LSTM, {symbol}"}, as_json) as progress:
+        outlook = look_ahead(network, bars, days, threads=threads, progress=lambda done: progress("price", done))
     chart = save_chart(outlook, png, source_line(bars)) if png else None
     if as_json:
         _print_json(outlook.to_dict() | {"chart": str(chart) if chart else None})

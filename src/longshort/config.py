@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STUDY_FILE, STUDY, MODEL, REPORT = "study.toml", "study", "model", "report.html"
-KINDS = ("LSTM", "keras_tutorial", "lstm_64_64_32_1")
+KINDS = ("LSTM", "returns", "keras_tutorial", "lstm_64_64_32_1")
 _DATA = ("symbols", "start", "end", "source", "path", "calendar")
 _STUDY = ("train", "test", "embargo", "expanding", "seeds", "threads")
 
@@ -90,9 +90,7 @@ class Config:
             from .models import LSTM
 
             return LSTM(**given)
-        from .models import presets
-
-        return getattr(presets, kind)(**given)
+        return preset(kind)(**given)
 
     def cv(self) -> "WalkForward":
         """Build the walk-forward."""
@@ -139,6 +137,15 @@ def parse(text: str, where: str = STUDY_FILE) -> Config:
     return Config(_folder_name(name), {**data, "symbols": symbols}, model, walk, text)
 
 
+def preset(name: str) -> Callable[..., Any]:
+    """Return the function of `models.presets` with this name."""
+    from .models import presets
+
+    if name not in KINDS[1:]:
+        raise UnknownName(f"There is no preset {name!r}. {did_you_mean(str(name), KINDS[1:])}")
+    return getattr(presets, name)
+
+
 def load_config(path: str | Path) -> Config:
     """Read a `study.toml`; `path` may be the file or the folder that holds it."""
     path = Path(path)
@@ -172,7 +179,7 @@ start = "2010-01-01"
 # path = "prices.csv"             # for "csv" and "parquet": a file, or a folder with one file a symbol
 
 [model]
-kind = "LSTM"                     # or a preset: "keras_tutorial", "lstm_64_64_32_1"
+kind = "LSTM"                     # or a preset: "returns", "keras_tutorial", "lstm_64_64_32_1"
 target = "forward_log_return(1)"  # also forward_return, forward_close, forward_direction, forward_volatility
 features = "technical"            # or a list: ["log_return", "rsi(14)", "macd", "volume_ratio(20)"]
 lookback = 60                     # bars in a window

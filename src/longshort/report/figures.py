@@ -452,7 +452,7 @@ def _draw_next(axes, nxt: Next) -> None:
                 fontsize=9,
                 va="center",
             )
-    axes.set_title(f"Next {steps} sessions with the {100 * nxt.level:.0f} % interval", **_TITLE)
+    axes.set_title(f"Next {steps} sessions, {nxt.model_name}, {100 * nxt.level:.0f} % interval", **_TITLE)
 
 
 def empty(text: str) -> str:

@@ -53,8 +53,9 @@ def look_ahead(
     test: float = 0.2,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
+    ahead: Any = None,
 ) -> Outlook:
-    """Fit a price forecaster twice: without the last rows, to see how it does on them, and with them, to look ahead.
+    """Fit a price forecaster without the last rows, to see how it does on them, and one with them, to look ahead.
 
     Parameters
     ----------
@@ -70,6 +71,9 @@ def look_ahead(
         The two fits run side by side; all cores by default.
     progress : callable, optional
         Called with the fraction done.
+    ahead : LSTM, optional
+        Who forecasts the coming sessions; `forecaster` by default. A network on price levels saturates when prices
+        leave the range it was trained on, so a rising market wants one on returns here.
 
     Examples
     --------
@@ -87,16 +91,20 @@ def look_ahead(
         )
     cut = round(len(bars) * (1 - test))
     seen = bars.until(int(bars.time[cut - 1]))
-    fittings = [forecaster.fitting(seen), forecaster.fitting(bars)]
+    ahead = forecaster if ahead is None else ahead
+    fittings = [forecaster.fitting(seen), ahead.fitting(bars)]
     for failure in fleet.run(fittings, threads, progress):
         if failure is not None:
             raise failure
     tested, final = (one.result for one in fittings)
     said = tested.predict(bars, start=int(bars.time[cut]))
-    ahead = final.predict(bars, steps=steps)
+    path = final.predict(bars, steps=steps)
+    name = "LSTM" if ahead is forecaster else "LSTM on returns"
     note = f"trained once, on {bars.dates[0]} to {bars.dates[cut - 1]}"
     closes = tuple(_closes(said, bars, j, kind, cut, note) for j in range(len(bars.symbols)))
-    return Outlook(closes, tuple(next_of(ahead, bars, j) for j in range(len(bars.symbols))), final, note)
+    return Outlook(
+        closes, tuple(next_of(path, bars, j, model_name=name) for j in range(len(bars.symbols))), final, note
+    )
 
 
 def _closes(said, bars: "Bars", column: int, kind: str, cut: int, note: str) -> Closes:

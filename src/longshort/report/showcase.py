@@ -90,6 +90,7 @@ def demo(
     from .. import ledger
     from ..data import load_bars
     from ..evaluation import WalkForward, walk_forward
+    from ..models import presets
     from .sheet import tearsheet
 
     def stage(name: str) -> Callable[[float], None]:
@@ -98,7 +99,8 @@ def demo(
     folder = Path(folder)
     bars = load_bars(SYMBOL, start=START, end=END, source="sample")
     programme = acts()
-    outlook = look_ahead(programme[0].forecaster, bars, threads=threads, progress=stage("outlook"))
+    tutorial = programme[0].forecaster
+    outlook = look_ahead(tutorial, bars, threads=threads, progress=stage("outlook"), ahead=presets.returns(seeds=3))
     chart = save_chart(outlook, folder / "chart.png")
     if on_outlook:
         on_outlook(outlook, chart)
