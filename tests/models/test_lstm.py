@@ -239,6 +239,10 @@ def test_path_needs_features_that_read_only_closes(walk):
         LSTM([volume_ratio(5)], target=forward_close(1), lookback=5, hidden=(4,), epochs=1).fit(walk).predict(
             walk, steps=5
         )
+    with pytest.raises(InputError, match="its features read B"):
+        LSTM([field("close", symbol="B") / field("close")], lookback=5, hidden=(4,), epochs=1).fit(walk).predict(
+            walk, steps=5
+        )
     with pytest.raises(InputError, match="steps must be a whole number"):
         small().fit(walk).predict(walk, steps=0)
 

@@ -88,11 +88,14 @@ def remember_validation(fitting: Any) -> dict | None:
 
 
 def _why_no_path(model: Any) -> str | None:
-    info, inputs = model.target_.info, set(model.program_.inputs)
+    info, program = model.target_.info, model.program_
+    inputs = set(program.inputs)
     if info.kind not in _NEXT_CLOSE or info.horizon != 1 or info.entry != "close":
         return f"its target is the {info}, not a close or a return one bar ahead"
     if inputs - _CLOSES:
         return f"its features read {', '.join(sorted(inputs - _CLOSES))}, and only closes can be rolled forward"
+    if program.symbols:
+        return f"its features read {', '.join(program.symbols)}, whose closes would have to be rolled forward too"
     return None
 
 
