@@ -195,6 +195,24 @@ def test_actions_that_cannot_be_are_refused(more, message):
         bars_of([10.0, 9.0], **more)
 
 
+def test_days_name_sessions():
+    days = np.array(["2020-11-25", "2020-11-27"], "datetime64[D]")
+    bars = Bars.from_arrays(days, "X", {"close": [1.0, 2.0]}, calendar="XNYS")
+    assert clock.show(bars.time[1]) == "2020-11-27T18:00:00Z"
+    assert Bars.from_arrays(days, "X", {"close": [1.0, 2.0]}).dates.tolist() == days.tolist()
+    with pytest.raises(TimeError, match="2020-11-26"):
+        Bars.from_arrays(days - [0, 1], "X", {"close": [1.0, 2.0]}, calendar="XNYS")
+    with pytest.raises(TimeError, match="repeats"):
+        Bars.from_arrays(days[[0, 0]], "X", {"close": [1.0, 2.0]})
+
+
+def test_other_mistakes_are_named():
+    with pytest.raises(InputError, match="fields should be a mapping"):
+        Bars.from_arrays([T0], "X", [1.0])
+    empty = Bars.from_arrays([], "X", {"close": []}, calendar="XNYS")
+    assert len(empty) == len(empty.resample("1W")) == len(empty.dates) == 0
+
+
 # -- states ------------------------------------------------------------------------------------------------------------
 
 

@@ -41,7 +41,8 @@ class Bars:
     Parameters
     ----------
     time : int64 array (n_bars,), UTC ns
-        When each row was known, strictly increasing. For a daily bar that is the session's close.
+        When each row was known, strictly increasing. For a daily bar that is the session's close; days (datetime64[D])
+        are moved there, without a calendar to the next UTC midnight.
     symbols : str or sequence of str
         Names of the columns.
     fields : mapping of str to float array (n_bars, n_symbols) or (n_bars,)
@@ -93,7 +94,7 @@ class Bars:
         bar_size: str | None = None,
         source: str = "arrays",
     ):
-        stamps = arrays.read_time(time)
+        stamps = arrays.read_time(time, calendar)
         names = arrays.read_symbols(symbols)
         shape = (len(stamps), len(names))
         values = arrays.read_fields(fields, shape)

@@ -150,6 +150,8 @@ def test_wrong_requests_are_refused():
         load_bars("AAPL", start="2020-01-02", end="2020-01-01", source="sample")
     with pytest.raises(InputError, match="at least one symbol"):
         load_bars([], source="sample")
+    with pytest.raises(InputError, match="it was None"):
+        load_bars(None, source="sample")
     with pytest.raises(InputError, match="needs path="):
         load_bars("AAPL", source="csv")
     with pytest.raises(InputError, match="path= is for"):

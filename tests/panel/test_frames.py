@@ -68,6 +68,12 @@ def test_naive_dates_are_sessions_of_the_named_calendar(index):
         Bars.from_pandas(table(index), "A")
 
 
+def test_a_single_new_york_midnight_is_a_session_too():
+    assert shown(Bars.from_pandas(table(SESSIONS[:1].tz_localize("America/New_York")), "A")) == CLOSES[:1]
+    five = pd.DatetimeIndex(["2020-11-24 05:00"], tz="UTC")  # one row in UTC could be anything: taken literally
+    assert shown(Bars.from_pandas(table(five), "A")) == ["2020-11-24T05:00:00Z"]
+
+
 def test_midnights_over_a_change_of_the_clocks():
     """Text with the offsets of winter and summer, as pandas writes it to csv."""
     index = pd.Index(["2021-03-11 00:00:00-05:00", "2021-03-12 00:00:00-05:00", "2021-03-15 00:00:00-04:00"])

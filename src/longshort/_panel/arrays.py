@@ -24,8 +24,10 @@ class State(IntEnum):
     UNLISTED = 4  # the symbol did not exist yet, or no more
 
 
-def read_time(time: Any) -> np.ndarray:
+def read_time(time: Any, calendar: str | None) -> np.ndarray:
+    """Return stamps as int64 ns; days (datetime64[D]) name sessions and are moved to their ends."""
     array = np.asarray(time)
+    array = array.astype(np.int64) if array.size == 0 else array
     if array.dtype.kind in "UO":
         moments = [
             clock.as_moment(str(t) + "Z" if isinstance(t, str) and "T" in t and len(t) == 16 else t)
@@ -43,6 +45,9 @@ def read_time(time: Any) -> np.ndarray:
                 f"Stamps should all be known, but row {int(np.flatnonzero(np.isnat(array))[0])} is NaT. Remove it."
             )
         check_years(array)
+        if array.dtype == np.dtype("datetime64[D]") and array.ndim == 1:
+            check_stamps(array.astype("datetime64[ns]").astype(np.int64))
+            return clock.session_closes("24/7" if calendar is None else calendar, array)
         array = array.astype("datetime64[ns]").astype(np.int64)
     elif array.dtype.kind not in "iu":
         raise TimeError(f"Stamps should be UTC ns as int64 or datetime64; they were {array.dtype}.")
@@ -66,6 +71,8 @@ def read_symbols(symbols: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def read_fields(fields: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    if not isinstance(fields, Mapping):
+        raise InputError(f"fields should be a mapping such as {{'close': array}}; it was {type(fields).__name__}.")
     if not fields:
         raise InputError("Bars need at least one field such as 'close'; there was none.")
     return {str(name): read_array(values, shape, str(name)) for name, values in fields.items()}

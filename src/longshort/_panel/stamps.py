@@ -97,9 +97,7 @@ def _labels_of_aware(index: Any, calendar: str | None) -> tuple[Any, str | None]
     zones = [str(index.tz), *([clock.zone_of(calendar)] if calendar else []), "America/New_York"]
     for zone in dict.fromkeys(zones):
         local = index.tz_localize(None) if zone == str(index.tz) else index.tz_convert(zone).tz_localize(None)
-        if (local == local.normalize()).all() and not (
-            zone == "America/New_York" and len(local) == 1 and calendar is None
-        ):
+        if (local == local.normalize()).all() and not (zone != str(index.tz) and len(local) == 1 and calendar is None):
             calendar = calendar or ("XNYS" if zone in NEW_YORK else None)
             if calendar is None:
                 raise TimeError(

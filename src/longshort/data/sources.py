@@ -7,7 +7,7 @@ A source is anything with `load(symbols, start, end, calendar) -> Bars`. `Sample
 import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -88,6 +88,8 @@ def load_bars(
     >>> bars.split.ravel().tolist(), bars.adjusted("close").ravel().round(2).tolist()  # as models read them
     ([1.0, 1.0, 7.0, 1.0], [647.35, 645.57, 655.9, 659.75])
     """
+    if not isinstance(symbols, Iterable):
+        raise InputError(f"symbols should be 'AAPL' or a list of such names; it was {symbols!r}.")
     names = (symbols,) if isinstance(symbols, str) else tuple(symbols)
     if not names:
         raise InputError("load_bars needs at least one symbol; there was none.")
