@@ -23,7 +23,7 @@ struct Exponential<float> {
                                             5.550713394e-02f, 9.675552744e-03f, 1.327646077e-03f};
     static constexpr float magic = 12582912.0f + 127.0f;  // 1.5 * 2^23 + exponent bias
     static constexpr int mantissa_bits = 23;
-    static constexpr float saturation = 20.0f;  // sigmoid(20) is 1 to float's precision; e^20 to the 4th is still finite
+    static constexpr float saturation = 20.0f;  // sigmoid(20) is 1 to the last bit; e^20 to the 4th is finite
 };
 template <>
 struct Exponential<double> {

@@ -18,7 +18,8 @@ namespace longshort {
 namespace {
 
 template <class Enum>
-Enum chosen(const std::string& what, const std::string& name, std::initializer_list<std::pair<const char*, Enum>> known) {
+Enum chosen(const std::string& what, const std::string& name,
+            std::initializer_list<std::pair<const char*, Enum>> known) {
     std::string names;
     for (const auto& [text, value] : known) {
         if (name == text) return value;
@@ -28,13 +29,14 @@ Enum chosen(const std::string& what, const std::string& name, std::initializer_l
 }
 
 void require_range(const std::string& what, double value, double low, bool low_included, double high) {
-    const bool inside = (low_included ? value >= low : value > low) && (value < high || (std::isinf(high) && value < high));
+    const bool inside = (low_included ? value >= low : value > low) && value < high;
     require(inside, what + " must be " + (low_included ? "at least " : "above ") + show(low) +
                         (std::isinf(high) ? "" : " and below " + show(high)) + ", was " + show(value) + ".");
 }
 
 void require_units(const std::string& what, const std::vector<int>& units) {
-    for (int n : units) require(n >= 1 && n <= 65536, what + " must be between 1 and 65536, was " + std::to_string(n) + ".");
+    for (int n : units)
+        require(n >= 1 && n <= 65536, what + " must be between 1 and 65536, was " + std::to_string(n) + ".");
 }
 
 TrainingOptions checked(TrainingOptions o) {
@@ -59,7 +61,8 @@ TrainingOptions checked(TrainingOptions o) {
     require_range("weight_decay", o.weight_decay, 0, true, infinity);
     require_range("clip", o.clip, 0, true, infinity);
     require_range("huber_delta", o.huber_delta, 0, false, infinity);
-    require(o.threads >= 1 && o.threads <= 64, "threads must be between 1 and 64, was " + std::to_string(o.threads) + ".");
+    require(o.threads >= 1 && o.threads <= 64,
+            "threads must be between 1 and 64, was " + std::to_string(o.threads) + ".");
     return o;
 }
 
@@ -114,8 +117,9 @@ public:
             }
         });
         if (!failure.empty())
-            raise_error("TrainingError", "Training stopped: " + failure + ". The weights are those before that batch. " +
-                                             "Look for non-finite inputs, lower lr (" +
+            raise_error("TrainingError", "Training stopped: " + failure +
+                                             ". The weights are those before that batch. Look for "
+                                             "non-finite inputs, lower lr (" +
                                              show(trainer_.options().learning_rate) + ") or set clip.");
         return loss;
     }
@@ -174,7 +178,8 @@ public:
         std::vector<T> values(trainer_.map().size());
         std::size_t known = 0;
         for (const Parameter& p : trainer_.map().named) {
-            require(given.contains(p.name.c_str()), "weights lacks '" + p.name + "' of shape " + show_shape(p.shape) + ".");
+            require(given.contains(p.name.c_str()),
+                    "weights lacks '" + p.name + "' of shape " + show_shape(p.shape) + ".");
             const auto array = to_array<T>(given[p.name.c_str()], p.name);
             require(shape_of(array) == p.shape,
                     p.name + " must have shape " + show_shape(p.shape) + ", was " + show_shape(shape_of(array)) + ".");
@@ -217,8 +222,8 @@ public:
         auto vector_of = [&](const char* key) {
             require(given.contains(key), "state lacks '" + std::string(key) + "'.");
             const auto array = to_array<T>(given[key], key);
-            require(array.size() == n, "state's " + std::string(key) + " must hold " + std::to_string(n) + " numbers, was " +
-                                           std::to_string(array.size()) + ".");
+            require(array.size() == n, "state's " + std::string(key) + " must hold " + std::to_string(n) +
+                                           " numbers, was " + std::to_string(array.size()) + ".");
             require_finite(array.data(), n, key);
             return std::vector<T>(array.data(), array.data() + n);
         };
@@ -228,7 +233,8 @@ public:
             require(array.size() == 1 && array.data()[0] >= 0, "state's " + std::string(key) + " must be one count.");
             return array.data()[0];
         };
-        const auto weights = vector_of("weights"), first = vector_of("first_moment"), second = vector_of("second_moment");
+        const auto weights = vector_of("weights"), first = vector_of("first_moment");
+        const auto second = vector_of("second_moment");
         const int64_t step = counter_of("step"), epoch = counter_of("epoch");
         locked([&] {
             trainer_.parameters() = weights;
@@ -274,7 +280,8 @@ private:
     std::vector<int64_t> checked_starts(nb::handle starts_, const Series& series, bool may_be_empty = false) const {
         require(series.data != nullptr, "Call bind(data, ...) first: there is no series to cut windows from.");
         const auto starts = to_array<int64_t>(starts_, "starts");
-        require(starts.ndim() == 1, "starts must be one-dimensional, was of shape " + show_shape(shape_of(starts)) + ".");
+        require(starts.ndim() == 1,
+                "starts must be one-dimensional, was of shape " + show_shape(shape_of(starts)) + ".");
         const std::size_t n = starts.size();
         require(may_be_empty || n > 0, "starts must name at least one window; it was empty.");
         require(n < UINT32_MAX, "starts must hold fewer than 2^32 windows, was " + std::to_string(n) + ".");
@@ -330,8 +337,8 @@ void bind_trainer(nb::module_& m, const char* name, const char* doc) {
              "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0, "clip"_a = 0.0,
              "batch_size"_a = 32, "lookback"_a = 60, "seed"_a = 0, "init"_a = "torch", "threads"_a = 1)
         .def("bind", &P::bind, nb::arg("data").noconvert(), "time_stride"_a, "center"_a, "scale"_a,
-             "Cut windows from this float64 C-contiguous array from now on. It is kept alive, never copied; inputs are\n"
-             "(x - center) / scale, computed in float64.")
+             "Cut windows from this float64 C-contiguous array from now on. It is kept alive, never copied;\n"
+             "inputs are (x - center) / scale, computed in float64.")
         .def("epoch", &P::epoch, "starts"_a, "targets"_a,
              "Train on every window once, in shuffled order; return the mean loss as seen, dropout included.")
         .def("loss", &P::loss, "starts"_a, "targets"_a, "dropout_step"_a = nb::none(),

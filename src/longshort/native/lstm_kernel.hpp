@@ -1,5 +1,5 @@
-// The inner loops of the LSTM. Samples lie in the lanes of vectors, values as [row][lane]; each contraction keeps a tile
-// of accumulators in registers and broadcasts the weights. `nv` vectors of samples (one or two) share each weight;
+// The inner loops of the LSTM. Samples lie in the lanes of vectors, values as [row][lane]; each contraction keeps a
+// tile of accumulators in registers and broadcasts the weights. `nv` vectors of samples (one or two) share each weight;
 // `spacing` is the distance between them. Reading whole vectors or broadcasts costs more than multiplying them: weights
 // and columns are laid out beforehand in the order of use, and what is read serves several multiplications.
 //
@@ -104,8 +104,9 @@ inline void forward_tile(const T* __restrict weights, int units, int inputs, con
             for (int v = 0; v < nv; ++v) out[(t * nw + w) * nv + v] = sum[t][w][v];
 }
 
-// One layer over all time steps. With `training` every gate is kept for the backward pass, and the hidden states and the
-// outputs are also laid out for the weight gradients of this layer and of the one above (`above`, null for the top).
+// One layer over all time steps. With `training` every gate is kept for the backward pass, and the hidden states and
+// the outputs are also laid out for the weight gradients of this layer and of the one above (`above`, null for the
+// top).
 template <class T, int nv, bool training>
 void forward_layer(const PackedLayer<T>& packed, const LayerBuffers& b, const LayerBuffers* above, int steps,
                    const Dropout<T>* dropout, uint32_t first_sample, T* base, std::size_t spacing) {
@@ -232,8 +233,9 @@ inline void transposed_product(const PackedColumns<T>& matrix, int rows, int col
 // Back through one layer: turns the stored gates into gradients of the pre-activations, reads `above` (the gradient of
 // each step's output after dropout has been undone) and, unless it is the lowest, leaves there the lower layer's.
 template <class T, int nv>
-void backward_layer(const PackedColumns<T>& weight_ih, const PackedColumns<T>& weight_hh, const LayerBuffers& b, const BatchLayout& layout, int steps,
-                    bool last, bool lowest, const Dropout<T>* dropout_below, uint32_t first_sample, T* base,
+void backward_layer(const PackedColumns<T>& weight_ih, const PackedColumns<T>& weight_hh,
+                    const LayerBuffers& b, const BatchLayout& layout, int steps, bool last,
+                    bool lowest, const Dropout<T>* dropout_below, uint32_t first_sample, T* base,
                     std::size_t spacing) {
     constexpr int lanes = simd<T>::lanes;
     const int units = b.units;

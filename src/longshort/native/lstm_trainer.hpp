@@ -144,7 +144,9 @@ private:
     // What one call needs: scratch memory, packed weights, workers.
     struct Session {
         Session(Trainer& trainer, const BatchLayout& layout_)
-            : layout(layout_), vectors(group * trainer.options_.threads), workspace(vectors * layout.size() * sizeof(T)) {
+            : layout(layout_),
+              vectors(group * trainer.options_.threads),
+              workspace(vectors * layout.size() * sizeof(T)) {
             trainer.pack();
             if (!trainer.workers_) trainer.workers_ = std::make_unique<Workers>(trainer.options_.threads);
         }
@@ -377,7 +379,8 @@ private:
 
     // From the gradient of the outputs down to every gate.
     template <int nv>
-    void backward(const BatchLayout& layout, std::optional<int64_t> dropout_step, uint32_t first_sample, T* base) const {
+    void backward(const BatchLayout& layout, std::optional<int64_t> dropout_step, uint32_t first_sample,
+                  T* base) const {
         const std::size_t spacing = layout.size();
         const int layers = shape().layers(), steps = shape().lookback;
         const auto dropout = dropout_of(layers - 1, dropout_step);
@@ -385,8 +388,8 @@ private:
             backward_head(layout, dropout ? &*dropout : nullptr, first_sample + v * lanes, base + v * spacing);
         for (int i = layers - 1; i >= 0; --i) {
             const auto below = i > 0 ? dropout_of(i - 1, dropout_step) : std::nullopt;
-            backward_layer<T, nv>(packed_ih_[i], packed_hh_[i], layout.layers[i], layout, steps, i == layers - 1, i == 0,
-                                  below ? &*below : nullptr, first_sample, base, spacing);
+            backward_layer<T, nv>(packed_ih_[i], packed_hh_[i], layout.layers[i], layout, steps, i == layers - 1,
+                                  i == 0, below ? &*below : nullptr, first_sample, base, spacing);
         }
     }
 
