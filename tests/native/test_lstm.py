@@ -1,10 +1,15 @@
 """The native LSTM: known answers, independence of batch and threads, exact resuming, gradients."""
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from longshort.errors import InputError, TrainingError, UnknownName
-from longshort.native import core
+from longshort.native import core, runnable_levels
 
 SHAPES = [
     {"n_inputs": 1, "hidden": [50, 50], "lookback": 60},
@@ -396,6 +401,34 @@ def test_float32_gradients_agree_with_float64():
     exact = double.gradient(starts, targets)
     for name, value in single.gradient(starts, targets).items():
         np.testing.assert_allclose(value, exact[name], rtol=0, atol=2e-7)
+
+
+def test_all_levels_of_the_processor_agree():
+    """The same starting weights to the bit, the same forecasts to 1e-6, after an epoch too."""
+    program = """
+import json, sys
+import numpy as np
+from longshort.native import core
+trainer = core.LSTMTrainer(n_inputs=2, hidden=[20, 9], lookback=15, dropout=[0.2, 0.0], seed=4)
+trainer.bind(np.random.default_rng(0).normal(size=(120, 2)), 2, np.zeros(2), np.ones(2))
+starts = np.arange(0, 200, 2)
+weights = float(np.abs(trainer.state()["weights"]).sum(dtype=np.float64))
+before = trainer.predict(starts)[:, 0].tolist()
+trainer.epoch(starts, np.sin(starts))
+json.dump([core.isa, weights, before, trainer.predict(starts)[:, 0].tolist()], sys.stdout)
+"""
+    found = []
+    for level in runnable_levels():
+        environment = {**os.environ, "LONGSHORT_ISA": level}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        found.append(json.loads(done.stdout))
+    for level, (isa, weights, before, after) in zip(runnable_levels(), found, strict=True):
+        assert isa == level
+        assert weights == found[0][1]
+        np.testing.assert_allclose(before, found[0][2], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(after, found[0][3], rtol=0, atol=1e-5)
 
 
 @pytest.mark.full
