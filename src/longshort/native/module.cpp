@@ -7,6 +7,8 @@ void bind_features(nb::module_& m);  // features.cpp
 void bind_lstm(nb::module_& m);      // lstm.cpp
 
 NB_MODULE(LONGSHORT_CORE, m) {
+    // Programs kept in module-level caches live until the interpreter ends; that is no leak worth a message to users.
+    nb::set_leak_warnings(false);
     m.attr("isa") = LONGSHORT_ISA;
     bind_features(m);
     bind_lstm(m);
