@@ -22,6 +22,7 @@ import numpy as np
 
 from ..errors import InputError, NotEnoughData, NotFitted
 from ..forecast import Forecast
+from .network import row_of
 
 if TYPE_CHECKING:
     from ..bars import Bars
@@ -103,7 +104,7 @@ class HistoricalMean:
 
     def fit(self, bars: "Bars", start: Any = None) -> "HistoricalMean":
         """Learn one mean per symbol."""
-        self.mean_ = _means(np.asarray(self.target.compute(bars))[_first(bars, start) :], bars.symbols)
+        self.mean_ = _means(np.asarray(self.target.compute(bars))[row_of(bars, start) :], bars.symbols)
         return self
 
     def predict(self, bars: "Bars", start: Any = None) -> Forecast:
@@ -149,7 +150,7 @@ class Drift:
 
     def fit(self, bars: "Bars", start: Any = None) -> "Drift":
         """Learn one mean change per symbol."""
-        self.mean_ = _means(_change(self.target, bars)[_first(bars, start) :], bars.symbols)
+        self.mean_ = _means(_change(self.target, bars)[row_of(bars, start) :], bars.symbols)
         return self
 
     def predict(self, bars: "Bars", start: Any = None) -> Forecast:
@@ -202,7 +203,7 @@ class AutoRegression:
 
     def fit(self, bars: "Bars", start: Any = None) -> "AutoRegression":
         """Learn by least squares on all rows with an outcome."""
-        first = _first(bars, start)
+        first = row_of(bars, start)
         rows = _samples(self._inputs(bars, first), _change(self.target, bars), first)
         if len(rows.outcome) <= len(self.spans) + 1:
             raise NotEnoughData(
@@ -299,7 +300,7 @@ class Ridge:
 
     def fit(self, bars: "Bars", start: Any = None) -> "Ridge":
         """Choose the penalty, then learn from all rows with an outcome."""
-        first = _first(bars, start)
+        first = row_of(bars, start)
         rows = _samples(self._inputs(bars, first), _change(self.target, bars), first)
         dates = np.unique(rows.row)
         n_validation = max(1, round(self.validation * len(dates)))
@@ -432,7 +433,7 @@ class _Moments:
 def _predict_linear(model: Any, bars: "Bars", start: Any) -> Forecast:
     if not hasattr(model, "linear_"):
         raise NotFitted(f"This {type(model).__name__} has not learned anything yet. Call fit(bars) first.")
-    first = _first(bars, start)
+    first = row_of(bars, start)
     values = np.full((len(bars), len(bars.symbols)), np.nan)
     values[first:] = model.linear_(model._inputs(bars, first))
     if model.target.info.kind == "volatility":
@@ -472,16 +473,7 @@ def _per_symbol(model: Any, bars: "Bars") -> np.ndarray:
     return np.array([model.mean_[s] for s in bars.symbols])
 
 
-def _first(bars: "Bars", start: Any) -> int:
-    """Return the index of the first bar at or after `start`."""
-    if start is None:
-        return 0
-    if isinstance(start, int | np.integer):
-        return int(np.searchsorted(bars.time, start, side="left"))
-    return len(bars) - len(bars.since(start))
-
-
 def _forecast(target: Any, bars: "Bars", values: np.ndarray, start: Any) -> Forecast:
-    first = _first(bars, start)
+    first = row_of(bars, start)
     ends = np.asarray(target.label_end(bars))[first:]
     return Forecast(bars.time[first:], bars.symbols, values[first:], target=target.info, for_time=ends)
