@@ -24,6 +24,8 @@ def shared(name):
     file = (Path(folder) if folder else Path(__file__).parents[3] / "shared" / "data") / name
     if not file.exists():
         pytest.skip(f"needs {name} in the folder LONGSHORT_SHARED_DATA")
+    if file.suffix == ".parquet":
+        pytest.importorskip("pyarrow")
     return file
 
 
