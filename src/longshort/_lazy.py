@@ -40,7 +40,7 @@ def attach(
 
     def load(name: str) -> Any:
         if name not in exports:
-            raise AttributeError(_advice(package, name, public), name=name, obj=sys.modules.get(package))
+            raise AttributeError(_advice(package, name, public))  # with `obj` Python would add its own advice
         module = exports[name]
         if module is None:
             return importlib.import_module(f"{package}.{name}")
