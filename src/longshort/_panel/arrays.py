@@ -94,7 +94,7 @@ def read_array(values: Any, shape: tuple[int, int], name: str) -> np.ndarray:
 
 def read_action(values: Any, shape: tuple[int, int], name: str, neutral: float) -> np.ndarray:
     if values is None:
-        return np.full(shape, neutral)
+        return np.broadcast_to(np.float64(neutral), shape)  # no memory, and readers see that there is no action
     array = read_array(values, shape, name)
     bad = ~(array > 0) if name == "split" else ~(array >= 0)
     if bad.any() or np.isinf(array).any():

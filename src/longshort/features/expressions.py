@@ -460,6 +460,8 @@ def _column(bars: "Bars", name: str) -> np.ndarray:
         return seconds(bars.time)
     if name in ("split", "dividend"):
         values = getattr(bars, name)
+        if values.strides == (0, 0) and values.size:  # bars without actions: the same number everywhere
+            return np.full(len(values), values[0, 0])
     elif name in bars.fields:
         values = bars[name]
     else:

@@ -8,6 +8,10 @@
 #include <cstring>
 #include <limits>
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 namespace lanes {
 
 #if defined(__AVX512F__)
@@ -82,7 +86,8 @@ inline vec logarithm(vec x) {
     k -= high;  // a true lane is -1
     vec f = m - all(1.0), s = f / (all(2.0) + f), z = s * s;
     vec r = all(2.0 / 23);
-    for (int odd = 21; odd >= 3; odd -= 2) r = r * z + all(2.0 / odd);
+    constexpr double series[] = {2.0 / 21, 2.0 / 19, 2.0 / 17, 2.0 / 15, 2.0 / 13, 2.0 / 11, 2.0 / 9, 2.0 / 7, 2.0 / 5, 2.0 / 3};
+    for (double c : series) r = r * z + all(c);
     r = r * z;
     vec half = all(0.5) * f * f, kd = to_double(k);
     vec y = kd * all(LN2_HIGH) - ((half - (s * (half + r) + kd * all(LN2_LOW))) - f);
@@ -116,6 +121,21 @@ inline vec sine(vec x) {
     for (int k = 10; k >= 1; k--) p = all(1.0) - p * z / all(2.0 * k * (2.0 * k + 1.0));
     return y * p;
 }
+
+// Stores that go past the caches, to whole registers' places in memory. `stream_end`: before others read them.
+#if defined(__AVX512F__)
+constexpr bool CAN_STREAM = true;
+inline void stream(double* to, vec x) { _mm512_stream_pd(to, (__m512d)x); }
+inline void stream_end() { _mm_sfence(); }
+#elif defined(__AVX__)
+constexpr bool CAN_STREAM = true;
+inline void stream(double* to, vec x) { _mm256_stream_pd(to, (__m256d)x); }
+inline void stream_end() { _mm_sfence(); }
+#else
+constexpr bool CAN_STREAM = false;
+inline void stream(double* to, vec x) { std::memcpy(to, &x, sizeof x); }
+inline void stream_end() {}
+#endif
 
 // Turn LANES rows into LANES columns.
 #if defined(__has_builtin)

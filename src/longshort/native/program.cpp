@@ -38,9 +38,9 @@ int n_state_rows(Op op) {
 // The adjustment factors. They start at 1 with the first close; a split multiplies by its ratio, a cash dividend by
 // C / (C - D), where C is the last raw close in today's shares. An action before any close changes nothing.
 void price_factor(int64_t width, double* out, const double* close, const double* split, const double* dividend,
-                  double* factor, double* last) {
+                  double* factor, double* last, bool quiet) {
     ivec acted{};
-    for (int64_t i = 0; i < width; i += LANES) {
+    for (int64_t i = 0; !quiet && i < width; i += LANES) {
         acted |= (ivec)(at(split, i) != all(1.0));
         if (dividend) acted |= (ivec)(at(dividend, i) > all(0.0));
     }
@@ -182,22 +182,45 @@ void settle(int64_t width, double* out, const double* x, double* count, double w
     steady = !any(waiting);
 }
 
+inline bool same(Operand a, Operand b) { return a.node == b.node && a.lag == b.lag; }
+
+// f(out rows, rows of K operands, i) over all lanes i, as many bars at once as lie in one piece.
+template <int K, class Cursor, class F>
+inline void zip(int64_t width, int64_t bars, Cursor out, Cursor* in, F f) {
+    for (int64_t b = 0, n; b < bars; b += n) {
+        n = std::min<int64_t>(bars - b, out.left);
+        const double* x[K];
+        for (int k = 0; k < K; k++) {
+            n = std::min<int64_t>(n, in[k].left);
+            x[k] = in[k].now;
+        }
+        for (int64_t i = 0; i < n * width; i += LANES) f(out.now, x, i);
+        out.forward(n, width);
+        for (int k = 0; k < K; k++) in[k].forward(n, width);
+    }
+}
+
 // Rows of outputs, one number a symbol, to rows of symbols, one number an output. Nothing infinite leaves.
+template <bool STREAM>
 void write(double* to, const double* const* rows, int64_t n_symbols, int64_t n_outputs) {
-    int64_t k = 0;
-    for (; k + LANES <= n_outputs; k += LANES) {
-        int64_t symbol = 0;
-        for (; symbol + LANES <= n_symbols; symbol += LANES) {
+    int64_t symbol = 0;
+    for (; symbol + LANES <= n_symbols; symbol += LANES) {
+        int64_t k = 0;
+        for (; k + LANES <= n_outputs; k += LANES) {
             vec tile[LANES];
             for (int i = 0; i < LANES; i++) tile[i] = or_nan(finite(at(rows[k + i], symbol)), at(rows[k + i], symbol));
             transpose(tile);
-            for (int i = 0; i < LANES; i++) std::memcpy(to + (symbol + i) * n_outputs + k, &tile[i], sizeof(vec));
+            for (int i = 0; i < LANES; i++) {
+                double* place = to + (symbol + i) * n_outputs + k;
+                if constexpr (STREAM) stream(place, tile[i]);
+                else std::memcpy(place, &tile[i], sizeof(vec));
+            }
         }
-        for (; symbol < n_symbols; symbol++)
-            for (int i = 0; i < LANES; i++) to[symbol * n_outputs + k + i] = finite_or_nan(rows[k + i][symbol]);
+        for (; k < n_outputs; k++)
+            for (int i = 0; i < LANES; i++) to[(symbol + i) * n_outputs + k] = finite_or_nan(rows[k][symbol + i]);
     }
-    for (; k < n_outputs; k++)
-        for (int64_t symbol = 0; symbol < n_symbols; symbol++) to[symbol * n_outputs + k] = finite_or_nan(rows[k][symbol]);
+    for (; symbol < n_symbols; symbol++)
+        for (int64_t k = 0; k < n_outputs; k++) to[symbol * n_outputs + k] = finite_or_nan(rows[k][symbol]);
 }
 
 }  // namespace
@@ -231,21 +254,55 @@ Program::Program(const int32_t* ops, const int32_t* operands, const double* para
         check(outs[2 * k], outs[2 * k + 1], n);
         outputs.push_back({outs[2 * k], outs[2 * k + 1]});
     }
-    for (size_t i = 0; i < code.size(); i++) rows += longest[i] + 1 + n_state_rows(code[i].op);
+    share_slots();
+    for (size_t i = 0; i < code.size(); i++) rows += (slot[i] < 0 ? longest[i] + 1 : 0) + n_state_rows(code[i].op);
+    rows += n_slots;
+}
+
+// A row that nobody reads with a lag is free again after its last reader, so such rows take turns in a few slots, which
+// stay in the nearest cache. An instruction never writes where one of its operands lies.
+void Program::share_slots() {
+    const int32_t n = int32_t(code.size());
+    std::vector<int32_t> last(size_t(n), 0), unused;
+    for (int32_t i = 0; i < n; i++)
+        for (int k = 0; k < code[size_t(i)].n_operands; k++) last[size_t(code[size_t(i)].in[k].node)] = i;
+    for (Operand output : outputs) last[size_t(output.node)] = n;
+    slot.assign(size_t(n), -1);
+    for (int32_t i = 0; i < n; i++) {
+        const Instruction& node = code[size_t(i)];
+        if (longest[size_t(i)] == 0 && node.op != CONSTANT) {
+            if (unused.empty()) unused.push_back(n_slots++);
+            slot[size_t(i)] = unused.back();
+            unused.pop_back();
+            if (last[size_t(i)] == 0) unused.push_back(slot[size_t(i)]);  // nobody reads it
+        }
+        for (int k = 0; k < node.n_operands; k++) {
+            const int32_t from = node.in[k].node;
+            if (slot[size_t(from)] < 0 || last[size_t(from)] != i) continue;
+            last[size_t(from)] = -1;  // an operand may appear twice
+            unused.push_back(slot[size_t(from)]);
+        }
+    }
 }
 
 State::State(std::shared_ptr<const Program> program, int64_t first, int64_t count, int64_t chunk)
     : program_(std::move(program)), first_(first), count_(count), width_((count + 7) / 8 * 8), chunk_(chunk) {
     const size_t n = program_->code.size();
-    rows_ = program_->rows;
-    rows_ += int64_t(n) * (chunk - 1);
+    // A ring is a whole number of chunks long, so that a chunk is written in one piece.
+    auto length = [&](size_t i) {
+        return program_->slot[i] < 0 ? (program_->longest[i] + 2 * chunk - 1) / chunk * chunk : chunk;
+    };
+    rows_ = program_->n_slots * chunk;
+    for (size_t i = 0; i < n; i++) rows_ += (program_->slot[i] < 0 ? length(i) : 0) + n_state_rows(program_->code[i].op);
     memory_.reset(static_cast<double*>(::operator new[](size_t(size() * 8 + 64), std::align_val_t(64))));
-    double* next = memory();
+    double* next = memory() + program_->n_slots * chunk * width_;
     for (size_t i = 0; i < n; i++) {
-        int64_t length = program_->longest[i] + chunk;
-        rings_.push_back({next, next, int32_t(length), int32_t(length)});
-        states_.push_back(next + length * width_);
-        next = states_.back() + n_state_rows(program_->code[i].op) * width_;
+        const int32_t slot = program_->slot[i];
+        double* ring = slot < 0 ? next : memory() + slot * chunk * width_;
+        if (slot < 0) next += length(i) * width_;
+        rings_.push_back({ring, ring, int32_t(length(i)), int32_t(length(i))});
+        states_.push_back(next);
+        next += n_state_rows(program_->code[i].op) * width_;
     }
     reset();
 }
@@ -256,7 +313,7 @@ void State::reset() {
     for (size_t i = 0; i < program_->code.size(); i++) {
         const Instruction& node = program_->code[i];
         double* state = states_[i];
-        if (node.op == CONSTANT) std::fill(rings_[i].begin, states_[i], node.p[0]);
+        if (node.op == CONSTANT) std::fill(rings_[i].begin, rings_[i].begin + rings_[i].length * width_, node.p[0]);
         if (node.op == PRICE_FACTOR || node.op == SHARE_FACTOR) std::fill(state, state + width_, 1.0);
         if (node.op == EXPONENTIAL_MEAN) std::fill(state, state + 2 * width_, 0.0);
         if (node.op == SETTLE || node.op == FILL_FORWARD) std::fill(state, state + width_, 0.0);
@@ -282,8 +339,6 @@ void State::fetch(Cursor out, const Column& column, int64_t bar, int64_t bars, i
             continue;
         }
         from += first_;
-        if (b + chunk_ < column.bars)  // the same symbols lie far apart from bar to bar: ask for the next chunk early
-            for (int64_t k = 0; k < count_; k += 8) __builtin_prefetch(from + chunk_ * column.bar_stride + k);
         int64_t i = 0;
         for (vec x; i + LANES <= count_; i += LANES) {
             std::memcpy(&x, from + i, sizeof x);
@@ -291,6 +346,16 @@ void State::fetch(Cursor out, const Column& column, int64_t bar, int64_t bars, i
         }
         for (; i < count_; i++) to[i] = finite_or_nan(from[i]);
         for (; i < width_; i++) to[i] = to[count_ - 1];  // lanes beyond the last symbol repeat it, so as not to stand out
+    }
+}
+
+// Bring a bar of the next chunk near: the same symbols lie far apart from bar to bar, which no hardware foresees.
+void State::ask(const Column* columns, int64_t bar) const {
+    for (int c = 0; c < program_->n_inputs; c++) {
+        const Column& column = columns[c];
+        if (column.symbol_stride == 0 || bar >= column.bars) continue;
+        const double* from = column.data + bar * column.bar_stride + first_;
+        for (int64_t k = 0; k < count_; k += 8) __builtin_prefetch(from + k);
     }
 }
 
@@ -304,16 +369,37 @@ bool State::run_on(int64_t width, int64_t bars, Cursor out, Cursor in, double* v
         x[b] = in.next(width);
     }
     ivec bad{};
-    for (int64_t i = 0; i < width; i += LANES) {
-        vec v = at(value, i);
+    auto run = [&]<int N>(int64_t i, std::integral_constant<int, N>) {  // N registers at once hide the latency
+        vec v[N];
+        for (int k = 0; k < N; k++) v[k] = at(value, i + k * LANES);
         for (int64_t b = 0; b < bars; b++) {
-            v = v + all(alpha) * (at(x[b], i) - v);
-            at(to[b], i) = v;
+            const double* from = x[b] + i;
+            double* into = to[b] + i;
+            for (int k = 0; k < N; k++) {
+                v[k] = v[k] + all(alpha) * (at(from, k * LANES) - v[k]);
+                at(into, k * LANES) = v[k];
+            }
         }
-        bad |= ~finite(v);  // once missing, always missing
-    }
+        for (int k = 0; k < N; k++) bad |= ~finite(v[k]);  // once missing, always missing
+    };
+    int64_t i = 0;
+    for (; i + 4 * LANES <= width; i += 4 * LANES) run(i, std::integral_constant<int, 4>{});
+    for (; i < width; i += LANES) run(i, std::integral_constant<int, 1>{});
     if (any(bad)) return false;
     std::memcpy(value, to[bars - 1], size_t(width) * 8);
+    return true;
+}
+
+// Whether no symbol has a split or a dividend in these bars, where that can be told at a glance.
+bool State::quiet(const Column* columns, const Instruction& factor, int64_t bar, int64_t bars) const {
+    for (int k = 1; k < factor.n_operands; k++) {
+        const Instruction& action = program_->code[size_t(factor.in[k].node)];
+        if (action.op != FETCH || factor.in[k].lag != 0) return false;
+        const Column& column = columns[int(action.p[0])];
+        if (column.symbol_stride != 0) return false;
+        for (int64_t b = bar; b < bar + bars; b++)
+            if (column.data[b * column.bar_stride] != (k == 1 ? 1.0 : 0.0)) return false;
+    }
     return true;
 }
 
@@ -321,10 +407,12 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
     const int64_t width = width_;
     for (size_t index = 0; index < program_->code.size(); index++) {
         const Instruction& node = program_->code[index];
-        const double* p = node.p;
+        const double p0 = node.p[0];
+        if (int64_t(index) < chunk_ && chunk_ > 1) ask(columns, bar + chunk_ + int64_t(index));
         Cursor out = rings_[index], in[MAX_OPERANDS];
         for (int k = 0; k < node.n_operands; k++) in[k] = at_operand(node.in[k]);
         double* state = states_[index];
+        bool still = false;
         auto unary = [&](auto f) {  // as many bars at once as lie in one piece
             if (bars == 1) return map(width, out.now, in[0].now, f);
             Cursor to = out, x = in[0];
@@ -353,11 +441,11 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
             }
         };
         switch (node.op) {
-            case FETCH: fetch(out, columns[int(p[0])], bar, bars, int64_t(p[1])); break;
+            case FETCH: fetch(out, columns[int(p0)], bar, bars, int64_t(node.p[1])); break;
             case ADD: binary([](vec x, vec y) { return x + y; }); break;
             case SUBTRACT: binary([](vec x, vec y) { return x - y; }); break;
             case MULTIPLY: binary([](vec x, vec y) { return x * y; }); break;
-            case DIVIDE: binary([p](vec x, vec y) { return divide(x, y, p[0]); }); break;
+            case DIVIDE: binary([p0](vec x, vec y) { return divide(x, y, p0); }); break;
             case NEGATE: unary([](vec x) { return -x; }); break;
             case ABSOLUTE: unary([](vec x) { return absolute(x); }); break;
             case LOG: unary([](vec x) { return logarithm(x); }); break;
@@ -385,57 +473,63 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
                 });
                 break;
             case IS_MISSING: unary([](vec x) { return ones_where(~number(x)); }); break;
-            case MERGE_MEAN: binary([p](vec x, vec y) { return x + (y - x) * all(p[0]); }); break;
-            case PAIR_COVARIANCE: {
-                Cursor to = out, xa = in[0], xb = in[1], ya = in[2], yb = in[3];
-                for (int64_t b = 0, n; b < bars; b += n) {
-                    n = std::min<int64_t>({bars - b, to.left, xa.left, xb.left, ya.left, yb.left});
-                    for (int64_t i = 0; i < n * width; i += LANES)
-                        at(to.now, i) = (at(xa.now, i) - at(xb.now, i)) * (at(ya.now, i) - at(yb.now, i)) * all(p[0]);
-                    for (Cursor* c : {&to, &xa, &xb, &ya, &yb}) c->forward(n, width);
+            case MERGE_MEAN: binary([p0](vec x, vec y) { return x + (y - x) * all(p0); }); break;
+            case PAIR_COVARIANCE:
+                if (same(node.in[0], node.in[2]) && same(node.in[1], node.in[3])) {  // a variance
+                    binary([p0](vec x, vec y) {
+                        vec d = x - y;
+                        return d * d * all(p0);
+                    });
+                    break;
                 }
+                zip<4>(width, bars, out, in, [p0](double* to, const double* const* x, int64_t i) {
+                    at(to, i) = (at(x[0], i) - at(x[1], i)) * (at(x[2], i) - at(x[3], i)) * all(p0);
+                });
                 break;
-            }
-            case MERGE_COVARIANCE: {
-                Cursor to = out, ca = in[0], cb = in[1], xa = in[2], xb = in[3], ya = in[4], yb = in[5];
-                for (int64_t b = 0, n; b < bars; b += n) {
-                    n = std::min<int64_t>({bars - b, to.left, ca.left, cb.left, xa.left, xb.left, ya.left, yb.left});
-                    for (int64_t i = 0; i < n * width; i += LANES)
-                        at(to.now, i) = (at(ca.now, i) + at(cb.now, i)) + (at(xa.now, i) - at(xb.now, i)) *
-                                                                              (at(ya.now, i) - at(yb.now, i)) * all(p[0]);
-                    for (Cursor* c : {&to, &ca, &cb, &xa, &xb, &ya, &yb}) c->forward(n, width);
+            case MERGE_COVARIANCE:
+                if (same(node.in[2], node.in[4]) && same(node.in[3], node.in[5])) {  // a variance
+                    zip<4>(width, bars, out, in, [p0](double* to, const double* const* x, int64_t i) {
+                        vec d = at(x[2], i) - at(x[3], i);
+                        at(to, i) = (at(x[0], i) + at(x[1], i)) + d * d * all(p0);
+                    });
+                    break;
                 }
+                zip<6>(width, bars, out, in, [p0](double* to, const double* const* x, int64_t i) {
+                    at(to, i) = (at(x[0], i) + at(x[1], i)) +
+                                (at(x[2], i) - at(x[3], i)) * (at(x[4], i) - at(x[5], i)) * all(p0);
+                });
                 break;
-            }
             case EXPONENTIAL_MEAN:
-                if (steady_[index] && run_on(width, bars, out, in[0], state + width, p[0])) break;
+                if (steady_[index] && run_on(width, bars, out, in[0], state + width, p0)) break;
                 each([&](double* to, const double* x) {
-                    exponential_mean(width, to, x, state, state + width, p, steady_[index]);
+                    exponential_mean(width, to, x, state, state + width, node.p, steady_[index]);
                 });
                 break;
             case PRICE_FACTOR:
+                still = quiet(columns, node, bar, bars);
                 each([&](double* to, const double* close) {
                     const double *split = in[1].next(width), *dividend = in[2].next(width);
-                    price_factor(width, to, close, split, dividend, state, state + width);
+                    price_factor(width, to, close, split, dividend, state, state + width, still);
                 });
                 break;
             case SHARE_FACTOR:
+                still = quiet(columns, node, bar, bars);
                 each([&](double* to, const double* close) {
-                    price_factor(width, to, close, in[1].next(width), nullptr, state, state + width);
+                    price_factor(width, to, close, in[1].next(width), nullptr, state, state + width, still);
                 });
                 break;
             case FILL_FORWARD:
-                each([&](double* to, const double* x) { fill_forward(width, to, x, state, state + width, p[0]); });
+                each([&](double* to, const double* x) { fill_forward(width, to, x, state, state + width, p0); });
                 break;
             case SETTLE:
-                each([&](double* to, const double* x) { settle(width, to, x, state, p[0], steady_[index]); });
+                each([&](double* to, const double* x) { settle(width, to, x, state, p0, steady_[index]); });
                 break;
             case RANK: each([&](double* to, const double* x) { rank(count_, width, to, x, order_); }); break;
             case ZSCORE: each([&](double* to, const double* x) { zscore(count_, width, to, x); }); break;
             case DATE_PART:
                 each([&](double* to, const double* day) {
                     for (int64_t i = 0; i < width; i++)
-                        to[i] = i > 0 && day[i] == day[i - 1] ? to[i - 1] : date_part(day[i], int(p[0]));
+                        to[i] = i > 0 && day[i] == day[i - 1] ? to[i - 1] : date_part(day[i], int(p0));
                 });
                 break;
             default: break;  // a constant stands in its ring already
@@ -445,6 +539,9 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
 
 void State::run(const Column* columns, int64_t begin, int64_t end, int64_t n_symbols, double* out, int64_t out_from) {
     const int64_t n_outputs = int64_t(program_->outputs.size());
+    // A result larger than the caches goes past them, so as not to be read before it is written.
+    const bool streams = CAN_STREAM && (end - out_from) * n_symbols * n_outputs >= (int64_t(1) << 21) &&
+                         n_outputs % LANES == 0 && uintptr_t(out) % sizeof(vec) == 0;
     std::vector<Cursor> outputs;
     std::vector<const double*> rows(static_cast<size_t>(n_outputs));
     for (int64_t bar = begin, bars; bar < end; bar += bars) {
@@ -457,7 +554,11 @@ void State::run(const Column* columns, int64_t begin, int64_t end, int64_t n_sym
                 for (size_t k = 0; k < outputs.size(); k++) rows[k] = outputs[k].next(width_);
                 if (b < out_from) continue;
                 double* to = out + ((b - out_from) * n_symbols + first_) * n_outputs;
-                write(to, rows.data(), count_, n_outputs);
+                if (streams) {
+                    write<true>(to, rows.data(), count_, n_outputs);
+                    continue;
+                }
+                write<false>(to, rows.data(), count_, n_outputs);
                 if (b + chunk_ < end)
                     for (int64_t k = 0; k < count_ * n_outputs; k += 8)
                         __builtin_prefetch(to + chunk_ * n_symbols * n_outputs + k, 1);
@@ -466,6 +567,7 @@ void State::run(const Column* columns, int64_t begin, int64_t end, int64_t n_sym
         time_ += bars;
         for (Cursor& ring : rings_) ring.forward(bars, width_);
     }
+    if (streams) stream_end();
 }
 
 }  // namespace features

@@ -4,7 +4,9 @@
 // a symbol; its operands are (instruction, lag) pairs. A row that somebody reads with a lag is kept in a ring of past
 // rows. Rows and the carried state of recursive instructions lie in one block of memory per group of symbols:
 //
-//     memory = [ring of instruction 0][state of 0][ring of instruction 1] ...      each a row of `width` doubles
+//     memory = [slots][ring of instruction 0][state of 0][ring of instruction 1] ...    each a row of `width` doubles
+//
+// A row that nobody reads with a lag needs no past: it lies in one of a few slots that such rows take in turns.
 //
 // `State::step` runs the instructions over the next few bars: one for a tick, a handful at a time over history, each
 // instruction finishing its bars before the next begins. That is the same arithmetic in another order of independent
@@ -44,13 +46,18 @@ struct Instruction {
 struct Program {
     std::vector<Instruction> code;
     std::vector<int32_t> longest;  // the longest lag with which each instruction is read
+    std::vector<int32_t> slot;     // where an instruction that nobody reads with a lag keeps its rows; -1: own ring
     std::vector<Operand> outputs;
+    int32_t n_slots = 0;
     int64_t rows = 0;  // rows of memory when bars are taken one at a time
     int n_inputs = 0;
     bool crosses_symbols = false;
 
     Program(const int32_t* ops, const int32_t* operands, const double* parameters, int64_t n, const int32_t* outs,
             int64_t n_outs, int n_inputs);
+
+private:
+    void share_slots();
 };
 
 // One input: a row of values at each bar. `symbol_stride` 0: one value for all symbols.
@@ -94,6 +101,8 @@ private:
     void step(const Column* columns, int64_t bar, int64_t bars);
     static bool run_on(int64_t width, int64_t bars, Cursor out, Cursor in, double* value, double alpha);
     void fetch(Cursor out, const Column& column, int64_t bar, int64_t bars, int64_t symbol) const;
+    bool quiet(const Column* columns, const Instruction& factor, int64_t bar, int64_t bars) const;
+    void ask(const Column* columns, int64_t bar) const;
     Cursor at_operand(Operand from) const {
         Cursor cursor = rings_[size_t(from.node)];
         cursor.now -= from.lag * width_;
