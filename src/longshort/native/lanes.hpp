@@ -48,6 +48,21 @@ inline vec divide(vec a, vec b, double otherwise) {
     ivec zero = (ivec)(b == all(0.0)) & finite(a);
     return select(zero, all(otherwise), q);
 }
+// Whether all lanes are positive, normal and finite.
+inline bool normal(vec x) {
+#if defined(__AVX512F__)
+    __m512i above = _mm512_sub_epi64((__m512i)x, _mm512_set1_epi64(0x0010000000000000LL));
+    return _mm512_cmplt_epu64_mask(above, _mm512_set1_epi64(0x7fe0000000000000LL)) == 0xff;
+#elif defined(__AVX__)
+    ivec good = (ivec)(x >= all(2.2250738585072014e-308)) & (ivec)(x <= all(1.7976931348623157e308));
+    return _mm256_movemask_pd((__m256d)good) == 0xf;
+#else
+    ivec good = (ivec)(x >= all(2.2250738585072014e-308)) & (ivec)(x <= all(1.7976931348623157e308));
+    int64_t every = -1;
+    for (int i = 0; i < LANES; i++) every &= good[i];
+    return every != 0;
+#endif
+}
 inline bool any(ivec mask) {
     int64_t found = 0;
     for (int i = 0; i < LANES; i++) found |= mask[i];
@@ -74,12 +89,17 @@ constexpr double LN2_LOW = 1.90821492927058770002e-10;
 
 // ln(x) = k ln 2 + ln(1 + f) with 1 + f in [sqrt(1/2), sqrt 2); with s = f / (2 + f), ln(1 + f) = 2 artanh(s), whose
 // series is summed to s^23. Below one unit in the last place. x <= 0, infinite or NaN: NaN.
+inline vec logarithm_of_normal(vec x, ivec k);
 inline vec logarithm(vec x) {
+    if (normal(x)) return logarithm_of_normal(x, alli(-1023));  // the same without its exceptions
     ivec valid = (ivec)(x > all(0.0)) & finite(x);
     x = select(valid, x, all(1.0));
     ivec tiny = (ivec)(x < all(2.2250738585072014e-308));
     x = select(tiny, x * all(18014398509481984.0), x);  // 2^54
-    ivec k = (ivec)((uvec)x >> 52) - alli(1023) - (alli(54) & tiny);
+    return or_nan(valid, logarithm_of_normal(x, alli(-1023) - (alli(54) & tiny)));
+}
+inline vec logarithm_of_normal(vec x, ivec k) {
+    k += (ivec)((uvec)x >> 52);
     vec m = (vec)(((ivec)x & alli(0x000fffffffffffffLL)) | alli(0x3ff0000000000000LL));
     ivec high = (ivec)(m > all(1.4142135623730951));
     m = select(high, m * all(0.5), m);
@@ -90,8 +110,7 @@ inline vec logarithm(vec x) {
     for (double c : series) r = r * z + all(c);
     r = r * z;
     vec half = all(0.5) * f * f, kd = to_double(k);
-    vec y = kd * all(LN2_HIGH) - ((half - (s * (half + r) + kd * all(LN2_LOW))) - f);
-    return or_nan(valid, y);
+    return kd * all(LN2_HIGH) - ((half - (s * (half + r) + kd * all(LN2_LOW))) - f);
 }
 
 // e^x = 2^k e^r with |r| <= ln 2 / 2, the series of e^r summed to r^13. Above 709: NaN; below -708: 0.

@@ -164,14 +164,6 @@ void fill_forward(int64_t width, double* out, const double* x, double* age, doub
 
 // A value after `wait` good ones in a row.
 void settle(int64_t width, double* out, const double* x, double* count, double wait, uint8_t& steady) {
-    if (steady) {
-        ivec bad{};
-        for (int64_t i = 0; i < width; i += LANES) {
-            bad |= ~finite(at(x, i));
-            at(out, i) = at(x, i);
-        }
-        if (!any(bad)) return;
-    }
     ivec waiting{};
     for (int64_t i = 0; i < width; i += LANES) {
         vec n = select(finite(at(x, i)), smaller(at(count, i) + all(1.0), all(wait + 1.0)), all(0.0));
@@ -186,7 +178,9 @@ inline bool same(Operand a, Operand b) { return a.node == b.node && a.lag == b.l
 
 // f(out rows, rows of K operands, i) over all lanes i, as many bars at once as lie in one piece.
 template <int K, class Cursor, class F>
-inline void zip(int64_t width, int64_t bars, Cursor out, Cursor* in, F f) {
+inline void zip(int64_t width, int64_t bars, Cursor out, const Cursor* from, F f) {
+    Cursor in[K];
+    for (int k = 0; k < K; k++) in[k] = from[k];
     for (int64_t b = 0, n; b < bars; b += n) {
         n = std::min<int64_t>(bars - b, out.left);
         const double* x[K];
@@ -522,6 +516,15 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
                 each([&](double* to, const double* x) { fill_forward(width, to, x, state, state + width, p0); });
                 break;
             case SETTLE:
+                if (steady_[index]) {  // x - x is 0, all bits clear, unless x is missing
+                    ivec bad{};
+                    zip<1>(width, bars, out, in, [&bad](double* to, const double* const* x, int64_t i) {
+                        vec now = at(x[0], i);
+                        bad |= (ivec)(now - now);
+                        at(to, i) = now;
+                    });
+                    if (!any(bad)) break;
+                }
                 each([&](double* to, const double* x) { settle(width, to, x, state, p0, steady_[index]); });
                 break;
             case RANK: each([&](double* to, const double* x) { rank(count_, width, to, x, order_); }); break;
