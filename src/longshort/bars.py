@@ -429,6 +429,7 @@ class Bars:
         >>> old.append(new)["close"].ravel().tolist()
         [1.0, 2.0, 3.0]
         """
+        require_bars(other, "append")
         self._check_like(other)
         if not len(other) or not len(self):
             return other if len(other) else self
@@ -587,3 +588,12 @@ class Bars:
 
 def _rebuild(time: np.ndarray, symbols: tuple[str, ...], fields: dict[str, np.ndarray], parts: dict[str, Any]) -> Bars:
     return Bars(time, symbols, fields, **parts)
+
+
+def require_bars(value: Any, who: str) -> None:
+    """Raise `InputError` unless `value` is `Bars`; `who` asks for them."""
+    if not isinstance(value, Bars):
+        advice = (
+            "Make them with Bars.from_pandas(df, symbol)." if hasattr(value, "columns") else "See Bars.from_arrays."
+        )
+        raise InputError(f"{who} needs Bars; it was {type(value).__name__}. {advice}")

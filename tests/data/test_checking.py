@@ -282,3 +282,11 @@ def test_false_alarms_in_a_public_file_are_few(five_hundred):
     crowded = sum(days.count(day) >= 10 for day in days)
     assert crowded >= 0.85 * len(days)
     assert len(repr(report).splitlines()) < 30
+
+
+def test_numbers_written_as_text_are_listed_as_from_pandas_refuses_them():
+    table = frame()
+    table["close"] = [str(value) for value in table["close"]]
+    (issue,) = check(table).of("not_a_number")
+    assert issue.count == len(table)
+    assert "row 0, close" in issue.text

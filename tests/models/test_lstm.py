@@ -312,3 +312,22 @@ def test_unseen_symbol_is_refused_by_name(walk):
 def test_predict_before_fit_says_so(walk):
     with pytest.raises(NotFitted, match="Call fit"):
         small().predict(walk)
+
+
+def test_what_are_no_bars_or_no_target_is_refused_with_the_way_to_them(walk):
+    frame = walk.to_pandas("A")
+    for call in (small().fit, small(epochs=1).fit(walk).predict, log_return().compute, forward_close().compute):
+        with pytest.raises(InputError, match=r"needs Bars; it was DataFrame. Make them with Bars.from_pandas"):
+            call(frame)
+    with pytest.raises(InputError, match=r"needs Bars; it was DataFrame"):
+        walk.append(frame)
+    with pytest.raises(InputError, match=r"needs Bars; it was ndarray. See Bars.from_arrays"):
+        small().fit(np.ones((5, 3)))
+    for target in ("close", log_return(), forward_close):
+        with pytest.raises(InputError, match=r"Write target=forward_return\(5\)"):
+            small(target=target)
+
+
+def test_a_start_after_the_data_is_said_to_be_so(walk):
+    with pytest.raises(NotEnoughData, match="no bar is at or after start"):
+        small().fit(walk, start="2090-01-01")

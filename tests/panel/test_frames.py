@@ -409,3 +409,24 @@ def test_joining_changes_nothing_earlier_when_later_values_come():
     assert whole.until(CLOSES[1]) == part.until(CLOSES[1])
     assert isinstance(DataError(), ValueError)
     assert datetime.date(2020, 11, 24) == bars.dates[0].item()
+
+
+@pytest.mark.parametrize(
+    ("index", "says"),
+    [
+        ([pd.Timestamp("2020-11-24", tz="UTC"), pd.Timestamp("2020-11-25")], "a time zone or none"),
+        ([pd.Timestamp("2020-11-24"), pd.Timestamp("2020-11-25", tz="UTC")], "a time zone or none"),
+        ([pd.Timestamp("2020-11-24", tz="UTC"), pd.Timestamp("2020-11-25", tz="Asia/Tokyo")], "the same time zone"),
+        ([pd.Timestamp("2020-11-24", tz="Europe/Paris"), pd.Timestamp("2020-11-25", tz="UTC")], "the same time zone"),
+        (["2020-11-24T16:00-05:00", "2020-11-25T16:00+09:00"], "the same time zone"),
+    ],
+)
+def test_stamps_of_several_zones_are_refused(index, says):
+    frame = table(pd.Index(index, dtype=object))
+    with pytest.raises(TimeError, match=says):
+        Bars.from_pandas(frame, "A", calendar="XNYS")
+
+
+def test_offsets_of_summer_and_winter_are_one_zone():
+    stamps = ["2020-10-30T16:00-04:00", "2020-11-02T16:00-05:00"]
+    assert shown(Bars.from_pandas(table(pd.Index(stamps)), "A"))[1] == "2020-11-02T21:00:00Z"

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -145,6 +145,7 @@ def datetimes(index: Any) -> Any:
         )
     texts = [isinstance(value, str) for value in values]
     if not any(texts):
+        _check_one_zone(values, [_zone_of(value) for value in values])
         try:
             return pd.DatetimeIndex(pd.to_datetime(list(values), utc=any(getattr(v, "tzinfo", None) for v in values)))
         except (TypeError, ValueError) as error:
@@ -158,14 +159,59 @@ def datetimes(index: Any) -> Any:
                 f"Stamps as text should look like 2020-02-03 or 2020-02-03T16:00-05:00; row {row} is {value!r}. "
                 "Convert the column with pd.to_datetime(..., format=...), which says what is day and what is month."
             )
-        aware.append(bool(match.group(4)))
-    if any(aware) and not all(aware):
-        row = aware.index(not aware[0])
-        raise TimeError(
-            f"Stamps should all have a time zone or none, but row 0 is {values[0]!r} and row {row} is {values[row]!r}. "
-            "Add the offset where it is lacking."
-        )
+        aware.append(match.group(4))
+    _check_one_zone(values, [_Zone.of_text(text) for text in aware])
     try:
         return pd.DatetimeIndex(pd.to_datetime(list(values), format="ISO8601", utc=any(aware)))
     except (ValueError, DataError) as error:
         raise TimeError(f"Stamps should be dates that exist: {error}") from error
+
+
+class _Zone(NamedTuple):
+    """How a stamp says where it is: by a zone's name or by an offset alone; neither where it does not."""
+
+    name: str | None
+    offset: float | None
+
+    @classmethod
+    def of_text(cls, text: str | None) -> "_Zone":
+        if not text or text == "Z":
+            return cls(None, 0.0 if text else None)
+        digits = text[1:].replace(":", "")
+        return cls(None, (-1 if text[0] == "-" else 1) * (3600.0 * int(digits[:2]) + 60.0 * int(digits[2:])))
+
+    def agrees(self, other: "_Zone") -> bool:
+        """Same name; or offsets no more than the hour apart by which one zone's clocks change."""
+        if self.offset is None or other.offset is None:
+            return self.offset is other.offset
+        if self.name or other.name:
+            return self.name == other.name
+        return abs(self.offset - other.offset) <= 3600
+
+
+def _zone_of(value: Any) -> _Zone | None:
+    """Return the zone of a date or datetime, None for what is no stamp."""
+    if value is None or value != value:
+        return None
+    if getattr(value, "tzinfo", None) is None:
+        return _Zone(None, None)
+    name = str(value.tzinfo)
+    return _Zone(None if name.startswith("UTC") else name, value.utcoffset().total_seconds())
+
+
+def _check_one_zone(values: Any, zones: "list[_Zone | None]") -> None:
+    """Refuse stamps of which some have a zone and some have none, and stamps of several zones."""
+    places: dict[_Zone, int] = {}
+    for row, zone in enumerate(zones):
+        if zone is not None:
+            places.setdefault(zone, row)
+    kinds = list(places)
+    for other in kinds[1:]:
+        if not kinds[0].agrees(other):
+            mixed = (kinds[0].offset is None) != (other.offset is None)
+            raise TimeError(
+                f"Stamps should all have {'a time zone or none' if mixed else 'the same time zone'}, but row "
+                f"{places[kinds[0]]} is '{values[places[kinds[0]]]}' and row {places[other]} is "
+                f"'{values[places[other]]}'. "
+                + ("Add the zone where it is lacking." if mixed else "Convert them: pd.to_datetime(..., utc=True).")
+            )

@@ -178,7 +178,10 @@ def _read_table(symbol: str, table: Any, rows: np.ndarray, found: list[Finding])
         if name in table.columns:
             column = table[name]
             numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-            lost = np.flatnonzero(np.isnan(numbers) & ~column.isna().to_numpy())
+            lost = np.isnan(numbers) & ~column.isna().to_numpy()
+            if not pd.api.types.is_numeric_dtype(column.dtype):  # text that reads as a number is text
+                lost |= np.fromiter((isinstance(cell, str) for cell in column), bool, len(column))
+            lost = np.flatnonzero(lost)
             if len(lost):
                 first = f"row {rows[lost[0]]}, {name}: {column.iloc[lost[0]]!r}"
                 dates = tuple(str(stamps[i])[:10] for i in lost)

@@ -19,19 +19,17 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..bars import Bars, require_bars
 from ..errors import ArtifactError, InputError, NotEnoughData, UnknownName, did_you_mean
 from ..native import core
 from .custom import CustomColumn
 from .lowering import check_node, describe, lower
 from .operators import Operators, whole
 from .program import Assembly, Custom, Operand, gather, run, seconds
-
-if TYPE_CHECKING:
-    from ..bars import Bars
 
 OHLCV = ("open", "high", "low", "close", "volume")
 
@@ -229,6 +227,7 @@ class FeatureSet:
         float64 array (n_bars - start, n_symbols, n_features), C order
             NaN in warm-up and where inputs are missing, never infinite.
         """
+        require_bars(bars, "compute")
         n_bars, n_symbols = len(bars.time), len(bars.symbols)
         if n_bars == 0:
             raise NotEnoughData("Features need at least one bar, but bars has none. Load a longer span.")

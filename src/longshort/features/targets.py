@@ -9,16 +9,14 @@ Prices are forward-adjusted, so splits and dividends do not show in returns. Row
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..bars import Bars, require_bars
 from ..errors import ArtifactError, InputError, NotEnoughData, UnknownName, did_you_mean
 from ..forecast import TARGET_KINDS, TargetInfo
 from .operators import whole
-
-if TYPE_CHECKING:
-    from ..bars import Bars
 
 ENTRIES = ("close", "next_open")
 ESTIMATORS = ("close", "parkinson", "garman_klass")
@@ -80,6 +78,7 @@ class Target:
         NotEnoughData
             No row has an outcome: the horizon reaches past the data.
         """
+        require_bars(bars, "A target's compute")
         n_bars, h = len(bars.time), self.horizon
         if h >= n_bars:
             raise NotEnoughData(

@@ -2,18 +2,16 @@
 
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..bars import Bars, State, require_bars
 from ..errors import NotEnoughData, NotFitted
 from ..features.windows import Scaling, Windows, broken_cells, fit_scaling, refuse_unexplained_nan
 from .network import Net, bind, make_engine, row_of
 from .paths import remember_validation
 from .training import History, Samples, Training
-
-if TYPE_CHECKING:
-    from ..bars import Bars
 
 
 class LSTMFitting:
@@ -25,6 +23,7 @@ class LSTMFitting:
 
     def __init__(self, model: Any, bars: "Bars", start: Any = None):
         model.check()
+        require_bars(bars, "fit")
         self.model, self.bars = model.with_params(), bars
         self.program, self.target = model.program_, model.target_
         first = row_of(bars, start)
@@ -33,7 +32,7 @@ class LSTMFitting:
         windows = Windows.over(self.features, model.lookback, broken_cells(bars), first)
         outcome = self.target.compute(bars)[windows.rows, windows.columns]
         finite = np.isfinite(outcome)
-        self._refuse_too_few(int(finite.sum()))
+        self._refuse_too_few(int(finite.sum()), first)
         n_cells = (len(bars) - first) * len(bars.symbols)
         self.dropped = {"no full window": n_cells - len(windows), "no outcome yet": int((~finite).sum())}
         self.windows, self.outcome = windows.take(finite), outcome[finite]
@@ -44,14 +43,21 @@ class LSTMFitting:
         self.search = [self._trainings(g & self.is_train, g & self.is_validation) for g in self.groups]
         self.final: list[list[_Member]] | None = None if self.refits else self.search
 
-    def _refuse_too_few(self, n: int) -> None:
+    def _refuse_too_few(self, n: int, first: int) -> None:
         model, bars = self.model, self.bars
         needed = model.lookback + self.program.warmup + self.target.info.horizon
         if n < 1:
+            late = first >= len(bars)
+            good = 0 if late else int((bars.state == State.OK).sum(axis=0).max())
+            found = (
+                f"bars has {len(bars)}, {len(bars) - first} of them from start on, and no symbol has more than {good} "
+                "good ones. Load an earlier start, or lower lookback"
+            )
+            if late:
+                found = f"no bar is at or after start; the last is of {bars.dates[-1]}. Pass an earlier start"
             raise NotEnoughData(
                 f"LSTM needs {needed} bars before it can learn anything (lookback {model.lookback} + warm-up "
-                f"{self.program.warmup} + horizon {self.target.info.horizon}), in a row and without gaps, but bars has "
-                f"{len(bars)}. Load an earlier start, or lower lookback."
+                f"{self.program.warmup} + horizon {self.target.info.horizon}), in a row and without gaps, but {found}."
             )
 
     def _split(self) -> tuple[np.ndarray, np.ndarray]:

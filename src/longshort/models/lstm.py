@@ -12,12 +12,13 @@ The network is Hochreiter and Schmidhuber (1997) with forget gates (Gers et al.,
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..bars import Bars, require_bars
 from ..errors import InputError, NotFitted, UnknownName, did_you_mean
-from ..features import FeatureSet, forward_log_return, technical
+from ..features import FeatureSet, Target, forward_log_return, technical
 from ..features.windows import Windows, broken_cells, check_lookback, check_scaler
 from ..forecast import Forecast
 from . import fleet
@@ -27,9 +28,6 @@ from .paths import predict_path
 from .storage import load_lstm, save_lstm
 from .streaming import Stream
 from .training import History
-
-if TYPE_CHECKING:
-    from ..bars import Bars
 
 UNKNOWN_TIME = np.iinfo(np.int64).max
 
@@ -197,6 +195,11 @@ class LSTM:
         return self.with_params(seeds=seeds)
 
     def check(self) -> None:
+        if self.target is not None and not isinstance(self.target, Target):
+            raise InputError(
+                f"target must be one of features.forward_close, forward_return, forward_log_return, forward_direction "
+                f"and forward_volatility, called with a horizon, was {self.target!r}. Write target=forward_return(5)."
+            )
         check_lookback(self.lookback)
         check_scaler(self.scaler)
         _check_choice("loss", self.loss, ("mse", "huber"))
@@ -358,6 +361,7 @@ class LSTM:
             price units of the last bar.
         """
         self._check_fitted()
+        require_bars(bars, "predict")
         if steps is not None:
             return predict_path(self, bars, steps)
         mean = self.predict_seeds(bars, start).mean(axis=0)
