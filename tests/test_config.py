@@ -110,6 +110,16 @@ def test_a_study_file_becomes_a_run_folder(tmp_path):
     assert config.start_run(run.path, tmp_path / "runs").path == run.path
 
 
+def test_a_mistake_leaves_the_text_of_an_earlier_run(tmp_path):
+    path = config.init(tmp_path / "study.toml")
+    run = config.start_run(path, tmp_path / "runs")
+    for wrong in (('"technical" ', '["rsy(14)"]'), ("[50, 50]", "[]"), ('"5Y"', '"5Q"')):
+        path.write_text(run.config().text.replace(*wrong))
+        with pytest.raises(InputError):
+            config.start_run(path, tmp_path / "runs")
+    assert "technical" in run.config().text
+
+
 def test_an_unknown_run_is_answered_with_the_nearest(tmp_path):
     config.start_run(config.init(tmp_path / "study.toml"), tmp_path / "runs")
     with pytest.raises(UnknownName, match="Did you mean 'aapl'"):
