@@ -93,8 +93,9 @@ def test_a_deep_network_stays_inside_the_page():
     assert max(float(x) for x in re.findall(r'<rect[^>]* x="([\d.]+)"', wide)) < 1040
 
 
-def test_the_overview_is_a_png(tmp_path):
+@pytest.mark.parametrize("n", [1, 60, 200, 1500, 5700])  # 1500 days: too many months for 8 ticks, few years
+def test_the_overview_is_a_png(tmp_path, n):
     path = tmp_path / "o.png"
-    figures.overview_png(path, closes(), following(), "No evidence.", "note")
+    figures.overview_png(path, closes(n), following(), "No evidence.", "note")
     assert path.read_bytes().startswith(b"\x89PNG")
     figures.overview_png(tmp_path / "p.png", closes(), None, "No evidence.")

@@ -407,7 +407,7 @@ def _draw_closes(axes, closes: Closes, rows: slice, width: float) -> None:
     _bare(axes)
     for _, values, color, style in lines:
         axes.plot(t, values[rows], style, color=color, lw=width * (0.75 if style == "--" else 1.0))
-    locator = AutoDateLocator(maxticks=8)
+    locator = AutoDateLocator(minticks=3, maxticks=8)  # 8 ticks hold 42 months, so years must do from 3 on
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
     axes.margins(x=0.005)
