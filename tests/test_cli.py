@@ -183,6 +183,15 @@ def test_check_lists_the_gap_of_the_sample(capsys):
     assert "1,588 sessions without a bar" in capsys.readouterr().out
 
 
+def test_check_of_a_missing_file_is_an_error_and_any_file_may_be_named(tmp_path, capsys):
+    assert run("check", tmp_path / "none.csv") == 2
+    assert capsys.readouterr().err.startswith("longshort: There is no file")
+    path = tmp_path / "prices.txt"
+    path.write_text("date,open,high,low,close\n2020-01-02,1,2,0.5,1\n2020-01-03,1,2,0.5,1.1\n")
+    assert run("check", path, "--json") == 0
+    assert "issues" in json.loads(capsys.readouterr().out)
+
+
 def test_predict_prints_the_coming_sessions(tmp_path, capsys):
     arguments = ("predict", "AAPL", "--source", "sample", "--start", "2018-01-01", "--days", "2", "--epochs", "1")
     assert run(*arguments, "--png", tmp_path / "chart.png", "--json") == 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import LongshortError
+from .errors import InputError, LongshortError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -163,7 +163,9 @@ def check(
     """
     from .data import check, load_bars
 
-    is_file = Path(what).suffix.lower() in (".csv", ".parquet", ".gz", ".pq")
+    is_file = Path(what).is_file() or Path(what).suffix.lower() in (".csv", ".parquet", ".gz", ".pq")
+    if is_file and not Path(what).exists():
+        raise InputError(f"There is no file {what}. Check the path.")
     found = check(what if is_file else load_bars(what, start=start, end=end, source=source))
     if as_json:
         _print_json(found.to_dict())
@@ -222,7 +224,7 @@ def train(
         model = run_train(folder, progress=lambda done: progress("train", done))
     if as_json:
         _print_json({"model": str(folder.path / MODEL), "history": model.history_.to_dict()})
-    console.print(model.summary(), highlight=False)
+    console.print(model.summary(), highlight=False, soft_wrap=True)
     console.print(f"Model: [bold]{folder.path / MODEL}[/]", soft_wrap=True)
 
 
@@ -371,6 +373,6 @@ def _print_outlook(console: "Console", outlook: Any, chart: Path | None) -> None
                 row["date"], f"[bold blue]{money(row['mean'])}[/]", f"{money(row['low'])} – {money(row['high'])}"
             )
         console.print(table)
-        console.print(f"On rows it never saw ({outlook.note}): {outlook.sentence(column)}")
+        console.print(outlook.account(column))
     if chart:
         console.print(f"Chart: [bold]{chart}[/]", soft_wrap=True)

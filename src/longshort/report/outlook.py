@@ -39,7 +39,16 @@ class Outlook:
         """How the model did on rows it never saw, beside repeating the last close."""
         one = self.closes[column]
         ours, naive = one.fit_by_lag[0], one.naive_by_lag[0]
-        return f"{one.symbol}: the LSTM's typical error is {ours:,.2f}, that of repeating the last close {naive:,.2f}."
+        who = "LSTM" if self._one_model(column) else "LSTM on prices"
+        return f"{one.symbol}: the {who}'s typical error is {ours:,.2f}, that of repeating the last close {naive:,.2f}."
+
+    def account(self, column: int = 0) -> str:
+        """The same in full: whose coming sessions these are, and on which rows the errors were made."""
+        who = "" if self._one_model(column) else f"The sessions are those of the {self.next[column].model_name}. "
+        return f"{who}On rows it never saw ({self.note}): {self.sentence(column)}"
+
+    def _one_model(self, column: int) -> bool:
+        return self.next[column].model_name == self.closes[column].model_name
 
     def to_dict(self) -> dict[str, Any]:
         """Return the coming sessions as a JSON-able mapping of symbols."""
