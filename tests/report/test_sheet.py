@@ -144,6 +144,11 @@ def test_saving_is_atomic_and_wants_html(make_study, tmp_path):
         page.save(tmp_path / "report.pdf")
 
 
+def test_what_is_no_study_is_refused():
+    with pytest.raises(InputError, match="needs a Study.*was a int"):
+        tearsheet(3)
+
+
 def test_a_notebook_shows_the_page_in_a_frame(make_study):
     page = ls.tearsheet(make_study())
     assert page._repr_html_().startswith("<iframe srcdoc=")

@@ -81,6 +81,9 @@ def tearsheet(study, *others, price=None) -> Tearsheet:
     >>> page.title, page.html.count("<svg") > 10
     ('AAPL: log return over the next bar – longshort', True)
     """
+    for one in (study, *others):
+        if not hasattr(one, "verdict"):
+            raise InputError(f"tearsheet needs a Study, as walk_forward returns it, was a {type(one).__name__}.")
     facts = tuple(facts_of(s) for s in (study, *others))
     main = facts[0]
     closes, following, networks, note = _price(main, price)
