@@ -131,6 +131,9 @@ def _ask(symbol: str, timeout: float) -> Any:
 
     debug = YfConfig.debug
     hidden, debug.hide_exceptions = debug.hide_exceptions, False
+    chatter = logging.getLogger("yfinance")  # what matters is raised, in one sentence
+    level = chatter.level
+    chatter.setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings():  # yfinance's own use of deprecated pandas calls
             warnings.simplefilter("ignore")
@@ -152,6 +155,7 @@ def _ask(symbol: str, timeout: float) -> Any:
         ) from error
     finally:
         debug.hide_exceptions = hidden
+        chatter.setLevel(level)
 
 
 def _as_traded(prices: Any, splits: Any, dividends: Any) -> Any:
