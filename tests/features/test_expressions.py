@@ -245,3 +245,21 @@ def test_sets_can_be_copied_and_pickled():
     features.compute(random_walk(30))
     for again in (copy.deepcopy(features), pickle.loads(pickle.dumps(features))):
         assert again.digest == features.digest
+
+
+def test_results_go_where_they_are_wanted_with_the_same_bits():
+    bars, features = random_walk(300, 3, seed=1), f.FeatureSet(f.technical())
+    fresh = features.compute(bars)
+    store = np.full(fresh.size + 1, 7.0)
+    for offset in (0, 1):  # aligned to a cache line or not
+        out = store[offset : offset + fresh.size].reshape(fresh.shape)
+        assert features.compute(bars, out=out) is out
+        assert out.tobytes() == fresh.tobytes()
+
+
+@pytest.mark.parametrize(
+    "out", [np.zeros((300, 3, 11)), np.zeros((300, 3, 12), np.float32), np.zeros((12, 3, 300)).T, [1.0]]
+)
+def test_a_place_that_does_not_fit_is_refused(out):
+    with pytest.raises(InputError, match="out must be"):
+        f.FeatureSet(f.technical()).compute(random_walk(300, 3, seed=1), out=out)

@@ -210,7 +210,9 @@ class FeatureSet:
                 return self._plan(symbols)
         return plans[key]
 
-    def compute(self, bars: "Bars", start: Any = None, threads: int | None = None) -> np.ndarray:
+    def compute(
+        self, bars: "Bars", start: Any = None, threads: int | None = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return the values over history.
 
         Parameters
@@ -221,6 +223,8 @@ class FeatureSet:
             First row of the result; earlier bars are read to warm up. A row number, or whatever `Bars.since` takes.
         threads : int, optional
             Over blocks of symbols; all available for large panels when not given. The bits do not depend on it.
+        out : float64 array (n_bars - start, n_symbols, n_features), C order, optional
+            Where to put the result. Whoever computes large panels again and again saves the system the fresh pages.
 
         Returns
         -------
@@ -235,7 +239,7 @@ class FeatureSet:
         first = _row_of(bars, start)
         custom = {c.column: _custom_history(c, bars) for c in plan.custom}
         columns = [custom[name] if name in custom else _column(bars, name) for name in plan.columns]
-        return run(plan.program, columns, (n_bars, n_symbols, len(self)), first, threads)
+        return run(plan.program, columns, (n_bars, n_symbols, len(self)), first, threads, out)
 
     def stepper(self, symbols: int | Sequence[str]) -> "Stepper":
         """Return the live twin of `compute`, with no bar seen yet.

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UnknownName, did_you_mean
+from ..errors import InputError, UnknownName, did_you_mean
 from ..native import core
 
 SETTLED = 1e-13
@@ -295,10 +295,25 @@ def _memory_after_mean(alpha: float, first: int, memory: np.ndarray | None) -> n
     return np.array(out[:-1])
 
 
-def run(program: Any, columns: Sequence[np.ndarray], shape: tuple[int, int, int], start: int, threads: int | None):
+def run(
+    program: Any,
+    columns: Sequence[np.ndarray],
+    shape: tuple[int, int, int],
+    start: int,
+    threads: int | None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """Run a native program over history and return (n_bars - start, n_symbols, n_outputs)."""
     n_bars, n_symbols, n_outputs = shape
-    out = _aligned((n_bars - start, n_symbols, n_outputs))
+    wanted = (n_bars - start, n_symbols, n_outputs)
+    if out is None:
+        out = _aligned(wanted)
+    elif not isinstance(out, np.ndarray) or (out.shape, out.dtype) != (wanted, np.float64):
+        raise InputError(
+            f"out must be a float64 array {wanted}, was {getattr(out, 'dtype', type(out))} {getattr(out, 'shape', '')}."
+        )
+    elif not (out.flags.c_contiguous and out.flags.writeable):
+        raise InputError("out must be C-ordered and writeable. Make it with numpy.empty.")
     if threads is None:
         threads = 1 if n_bars * n_symbols * program.size < 4_000_000 else _available_cpus()
     program.run(list(columns), n_bars, n_symbols, out, start, threads)
