@@ -260,7 +260,8 @@ def start_run(source: str | Path, root: str | Path = "runs") -> Run:
     config = load_config(path)
     if any((path.parent / part).exists() for part in (STUDY, "ledger.jsonl")):
         return Run(path.parent)
-    config.forecaster(), config.cv()  # a mistake shows now, before the text of an earlier run is replaced
+    for build in (config.forecaster, config.cv):  # a mistake shows now, before an earlier run's text is replaced
+        build()
     folder = Path(root) / config.name
     write_atomic(folder / STUDY_FILE, config.text)
     return Run(folder)
