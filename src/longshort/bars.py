@@ -23,13 +23,7 @@ import numpy as np
 from . import clock
 from ._panel import arrays, frames, joining, resampling, views
 from ._panel.arrays import PRICE_FIELDS, State
-from .errors import (
-    HistoryChanged,
-    InputError,
-    PriceError,
-    UnknownName,
-    did_you_mean,
-)
+from .errors import HistoryChanged, InputError, PriceError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,6 +167,8 @@ class Bars:
         Time: stamps that are all local midnight (naive dates, yfinance's New York midnights) name sessions and are
         moved to the session's close, for which the calendar is needed (New York midnights imply XNYS). Other stamps
         with a zone are taken literally as the moment the bar is known. Naive ones need `tz` or `calendar`.
+
+        Gaps: sessions without any row are told in a log warning and stay absent; rows of NaN become MISSING bars.
 
         Look-ahead: prices that were back-adjusted by their source contain later splits and dividends as a factor.
         Returns are not affected, levels are.

@@ -316,7 +316,9 @@ def test_predict_before_fit_says_so(walk):
 
 def test_what_are_no_bars_or_no_target_is_refused_with_the_way_to_them(walk):
     frame = walk.to_pandas("A")
-    for call in (small().fit, small(epochs=1).fit(walk).predict, log_return().compute, forward_close().compute):
+    fitted, target = small(epochs=1).fit(walk), forward_close()
+    calls = (small().fit, fitted.predict, fitted.stream, log_return().compute, target.compute)
+    for call in (*calls, target.label_end, target.naive):
         with pytest.raises(InputError, match=r"needs Bars; it was DataFrame. Make them with Bars.from_pandas"):
             call(frame)
     with pytest.raises(InputError, match=r"needs Bars; it was DataFrame"):

@@ -430,3 +430,15 @@ def test_stamps_of_several_zones_are_refused(index, says):
 def test_offsets_of_summer_and_winter_are_one_zone():
     stamps = ["2020-10-30T16:00-04:00", "2020-11-02T16:00-05:00"]
     assert shown(Bars.from_pandas(table(pd.Index(stamps)), "A"))[1] == "2020-11-02T21:00:00Z"
+
+
+def test_sessions_without_a_row_are_told(caplog):
+    days = pd.DatetimeIndex(clock.sessions("XNYS", "2020-01-02", "2020-03-31"))
+    bars = Bars.from_pandas(table(days.delete(slice(20, 30))), "A", calendar="XNYS")
+    assert len(bars) == len(days) - 10
+    assert f"10 of {len(days)} sessions of XNYS have no row, the first is 2020-01-31" in caplog.text
+    caplog.clear()
+    whole, fridays = table(days), table(days[days.day_of_week == 4])
+    for full in (whole, fridays):
+        Bars.from_pandas(full, "A", calendar="XNYS")
+    assert not caplog.records

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import clock
 from ..errors import InputError, NotEnoughData, PriceError, TimeError, did_you_mean
 from .actions import actions_from_adjusted
 from .arrays import PRICE_FIELDS
@@ -53,6 +54,8 @@ def read_frame(
         read[name] = (stamps, *_read_columns(table, mode, name, stamps))
     columns = list(dict.fromkeys(c for _, fields, _, _ in read.values() for c in fields))
     time = first_time if (first_time := next(iter(read.values()))[0]) is not None and shared else _union(read)
+    if found is not None:
+        _tell_of_absent_sessions(time, found)
     shape = (len(time), len(read))
     fields = {column: np.full(shape, np.nan) for column in columns}
     split, dividend = np.ones(shape), np.zeros(shape)
@@ -68,6 +71,23 @@ def read_frame(
 
 def _union(read: Mapping[str, tuple]) -> np.ndarray:
     return np.unique(np.concatenate([parts[0] for parts in read.values()]))
+
+
+def _tell_of_absent_sessions(time: np.ndarray, calendar: str) -> None:
+    """Warn of sessions between daily bars for which no symbol has a row: returns reach over them as over a night."""
+    if calendar in ("24/7", "24/5") or len(time) < 3 or clock.infer_bar_size(time) != "1D":
+        return
+    days = clock.local_dates(time, calendar)
+    sessions = clock.sessions(calendar, days[0], days[-1])
+    if (
+        len(days) < len(sessions) < 2 * len(days) and clock.is_session(calendar, days).all()
+    ):  # daily, not every other day
+        absent = np.setdiff1d(sessions, days)
+        logger.warning(
+            "%d of %d sessions of %s have no row, the first is %s: a return over such a gap counts as one bar's. Give "
+            "them rows of NaN if no window should reach over them; check() lists them all.",
+            len(absent), len(sessions), calendar, absent[0],
+        )  # fmt: skip
 
 
 def _adjusted_mode(adjusted: str | bool | None) -> str | None:

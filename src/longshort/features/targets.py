@@ -110,6 +110,7 @@ class Target:
 
     def label_end(self, bars: "Bars") -> np.ndarray:
         """Return the stamp at which each row's outcome is known, int64 (n_bars,); the largest int64 where never."""
+        require_bars(bars, "A target's label_end")
         time = np.asarray(bars.time, dtype=np.int64)
         out = np.full(len(time), UNKNOWN)
         out[: max(len(time) - self.horizon, 0)] = time[self.horizon :]
@@ -126,6 +127,7 @@ class Target:
             Volatility: ``last_realised`` (the same measure over the last `horizon` bars) and ``mean``. Direction:
             ``majority`` (of all outcomes known by then; up when they are even). NaN until there is something to go by.
         """
+        require_bars(bars, "A target's naive")
         with np.errstate(all="ignore"):
             ended = self._ended(bars) if self.horizon < len(bars.time) else np.full(bars.shape, np.nan)
         ended = np.where(np.isfinite(ended), ended, np.nan)

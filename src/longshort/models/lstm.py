@@ -414,6 +414,8 @@ class LSTM:
     def stream(self, bars: "Bars | None" = None):
         """Return a stream that answers row by row what `predict` would; `bars` is its warm-up."""
         self._check_fitted()
+        if bars is not None:
+            require_bars(bars, "stream")
         return Stream(self, bars)
 
     # -- keeping -------------------------------------------------------------------------------------------------
