@@ -298,6 +298,14 @@ def test_constant_prices_are_refused_and_nothing_is_saved(walk, tmp_path):
     assert not (tmp_path / "never").exists()
 
 
+def test_a_missing_flag_nobody_raised_is_no_constant_column(walk):
+    filled = field("volume").log().ffill(3)
+    model = LSTM([log_return(), filled, field("volume").missing()], lookback=5, hidden=(4,), epochs=1).fit(walk)
+    (net,) = model.nets_[0]
+    assert (net.inputs.center[2], net.inputs.scale[2]) == (0.0, 1.0)
+    assert np.isfinite(model.predict(walk).mean[-1]).all()
+
+
 def test_absurd_step_size_stops_with_a_clear_error(walk):
     with pytest.raises(TrainingError, match="(?i)lower lr"):
         small(lr=1e38, epochs=50).fit(walk)

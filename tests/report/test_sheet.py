@@ -187,3 +187,14 @@ def test_rows_without_outcome_or_forecast_are_left_out(make_study):
     actual[-3:], values[10:40] = np.nan, np.nan
     changed = replace(study, actual=actual, forecast=replace(study.forecast, mean=values, digest=""))
     assert f"{len(actual) - 33:,} forecasts" in tearsheet(changed).html
+
+
+def test_the_coming_sessions_stand_on_the_page_unless_left_out():
+    bars = ls.load_bars("AAPL", start="2012-01-01", end="2015-12-31", source="sample")
+    model = ls.LSTM([ls.features.log_return()], lookback=10, hidden=(4,), epochs=2)
+    study = ls.walk_forward(model, bars, ls.WalkForward(train="2Y", test="1Y"), seeds=1)
+    assert "LSTM on returns" in tearsheet(study).html
+    assert "2016-01-04" in tearsheet(study).html
+    assert "LSTM on returns" not in tearsheet(study, price=None).html
+    with pytest.raises(InputError, match="price must be"):
+        tearsheet(study, price="yes")

@@ -260,22 +260,34 @@ def _center_and_scale(kind: str, values: np.ndarray) -> tuple[float, float]:
     return float(median), float(q3 - q1)
 
 
-def fit_scaling(kind: str, windows: Windows, names: Sequence[str]) -> Scaling:
-    """Learn a scaling from exactly the cells the (training) windows cover, one column a feature."""
-    cells = windows.cells()
-    return Scaling.fit(kind, _Columns(windows.features, cells), names)
+def fit_scaling(kind: str, windows: Windows, names: Sequence[str], flags: Sequence[bool] = ()) -> Scaling:
+    """Learn a scaling from exactly the cells the (training) windows cover, one column a feature.
+
+    Columns marked in `flags` are 0 or 1 already and stay as they are: a flag nobody raised in training is no mistake.
+    """
+    columns = _Columns(windows.features, windows.cells())
+    flags = list(flags) or [False] * len(columns)
+    learned = [k for k, flag in enumerate(flags) if not flag]
+    part = Scaling.fit(kind, columns.only(learned), [names[k] for k in learned])
+    center, scale = np.zeros(len(columns)), np.ones(len(columns))
+    center[learned], scale[learned] = part.center, part.scale
+    return Scaling(kind, center, scale)
 
 
 class _Columns(Sequence):
     """The covered values of each feature, taken out one at a time so that memory stays small."""
 
-    def __init__(self, features: np.ndarray, cells: np.ndarray):
+    def __init__(self, features: np.ndarray, cells: np.ndarray, which: Sequence[int] | None = None):
         self.features, self.covered = features, cells
+        self.which = range(features.shape[2]) if which is None else which
+
+    def only(self, which: Sequence[int]) -> "_Columns":
+        return _Columns(self.features, self.covered, which)
 
     def __len__(self) -> int:
-        return self.features.shape[2]
+        return len(self.which)
 
     def __getitem__(self, k):
         if k >= len(self):
             raise IndexError(k)
-        return self.features[:, :, k][self.covered]
+        return self.features[:, :, self.which[k]][self.covered]

@@ -87,7 +87,8 @@ class LSTMFitting:
         model, windows = self.model, self.windows.take(train)
         if not len(windows):
             raise NotEnoughData("A symbol has no training row. Drop it, or train pooled (per_symbol=False).")
-        inputs = fit_scaling(model.scaler, windows, self.program.names)
+        flags = [feature.op == "missing" for feature in self.program]
+        inputs = fit_scaling(model.scaler, windows, self.program.names, flags)
         output = Scaling.fit(model.scaler, [self.outcome[train]], [f"the target ({self.target.info})"])
 
         def samples(which):

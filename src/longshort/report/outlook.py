@@ -1,17 +1,24 @@
 """A price model on rows it never saw, and the sessions after the last bar."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..models import fleet
+from ..errors import InputError, LongshortError
+from ..models import fleet, presets
 from .facts import Closes, Next, next_of
 
 if TYPE_CHECKING:
     from ..bars import Bars
+    from ..forecast import Forecast
+
+
+log = logging.getLogger(__name__)
+
+MOST_SYMBOLS = 8  # a page draws no more, and each costs a fit
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,18 @@ def look_ahead(
     return Outlook(
         closes, tuple(next_of(path, bars, j, model_name=name) for j in range(len(bars.symbols))), final, note
     )
+
+
+def coming_sessions(bars: "Bars", steps: int = 5) -> "Forecast | None":
+    """Fit the network on returns on daily bars and look ahead; None where it cannot."""
+    if bars.bar_size != "1D" or len(bars.symbols) > MOST_SYMBOLS:
+        return None
+    model = presets.returns(per_symbol=True, threads=fleet.cores())
+    try:
+        return model.fit(bars).predict(bars, steps=steps)
+    except LongshortError as error:  # too short, a gap at the end: the report does without
+        log.info("no coming sessions: %s", error)
+        return None
 
 
 def _closes(said, bars: "Bars", column: int, kind: str, cut: int, note: str) -> Closes:

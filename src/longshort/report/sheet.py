@@ -12,7 +12,7 @@ from .. import __version__
 from ..artifact import write_atomic
 from ..errors import InputError
 from .facts import Closes, Facts, Next, closes_of, facts_of, next_of
-from .outlook import Outlook
+from .outlook import Outlook, coming_sessions
 from .page import MAX_PANELS, Page, render
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Tearsheet:
         )
 
 
-def tearsheet(study, *others, price=None) -> Tearsheet:
+def tearsheet(study, *others, price: Any = "auto") -> Tearsheet:
     """Make a report of a study.
 
     Parameters
@@ -62,9 +62,10 @@ def tearsheet(study, *others, price=None) -> Tearsheet:
         The subject of the page: its verdict comes first.
     *others : Study
         Further studies on the same market, each with a section of its own (for example next-day volatility).
-    price : Forecast or Outlook, optional
-        The coming sessions, as `lstm.predict(bars, steps=5)` gives them, or what `look_ahead` made, which has the test
-        rows of the same model too. Without it the page shows no coming sessions.
+    price : Forecast, Outlook, "auto" or None, default="auto"
+        The coming sessions: a path, as `lstm.predict(bars, steps=5)` gives it; or what `look_ahead` made, which has
+        the test rows of the same model too; or "auto": `models.presets.returns` is fitted on the study's daily bars, a
+        second or two a symbol, and looks five sessions ahead. None leaves them out.
 
     Returns
     -------
@@ -115,10 +116,15 @@ def _price(main: Facts, price) -> tuple[list[Closes], list[Next], list[tuple[Any
     if isinstance(price, Outlook):
         networks = [(price.forecaster, price.forecaster.target_.info)]
         return closes or list(price.closes), list(price.next), networks, "" if closes else price.note
-    following = []
-    if price is not None:
-        following = [next_of(price, main.study.bars, j) for j in range(min(len(price.symbols), MAX_PANELS))]
-    return closes, following, [], ""
+    name = "LSTM"
+    if isinstance(price, str):
+        if price != "auto":
+            raise InputError(f"price must be a Forecast, an Outlook, 'auto' or None, was {price!r}.")
+        price, name = coming_sessions(main.study.bars), "LSTM on returns"
+    if price is None:
+        return closes, [], [], ""
+    count = min(len(price.symbols), MAX_PANELS)
+    return closes, [next_of(price, main.study.bars, j, model_name=name) for j in range(count)], [], ""
 
 
 def _distinct(networks):
