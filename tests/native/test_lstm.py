@@ -180,6 +180,26 @@ def test_resuming_gives_the_bits_of_never_having_stopped():
     assert np.array_equal(second.state()["weights"], straight.state()["weights"])
 
 
+def test_shuffled_is_the_batch_order_of_an_epoch():
+    whole, _, starts, targets = make(SMALL, "LSTMTrainer64")
+    losses = [whole.epoch(starts, targets) for _ in range(2)]
+    by_batch, *_ = make(SMALL, "LSTMTrainer64")
+    for epoch, loss in enumerate(losses):
+        order = core.shuffled(len(starts), 7, epoch)
+        assert sorted(order) == list(range(len(starts)))
+        total = 0.0
+        for batch in np.split(order, range(7, len(order), 7)):
+            total += by_batch.epoch(starts[batch], targets[batch]) * len(batch)
+        assert total / len(starts) == pytest.approx(loss, rel=1e-13)
+    np.testing.assert_allclose(by_batch.state()["weights"], whole.state()["weights"], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(("n", "epoch"), [(-1, 0), (2**32, 0), (3, -1)])
+def test_shuffled_refuses_what_is_no_count(n, epoch):
+    with pytest.raises(InputError):
+        core.shuffled(n, 0, epoch)
+
+
 def test_training_learns_a_lagged_echo():
     random = np.random.default_rng(5)
     x = random.normal(size=600)

@@ -359,6 +359,13 @@ void bind_trainer(nb::module_& m, const char* name, const char* doc) {
         .def_prop_rw("lr", &P::learning_rate, &P::set_learning_rate);
 }
 
+nb::object shuffled(int64_t n, uint64_t seed, int64_t epoch) {
+    require(n >= 0 && n < int64_t(UINT32_MAX), "n must be a count below 2^32, was " + std::to_string(n) + ".");
+    require(epoch >= 0, "epoch counts from 0, was " + std::to_string(epoch) + ".");
+    const std::vector<uint32_t> order = epoch_order(static_cast<std::size_t>(n), seed, epoch);
+    return to_numpy(order.data(), {order.size()});
+}
+
 // The rate of fused multiply-adds one core reaches on registers alone, in GFLOP/s: the floor benchmarks refer to.
 double fma_peak(double seconds) {
     constexpr int chains = vector_registers >= 32 ? 24 : 12;
@@ -393,6 +400,9 @@ double fma_peak(double seconds) {
 void bind_lstm(nb::module_& m) {
     longshort::bind_trainer<float>(m, "LSTMTrainer", "A stacked LSTM with a dense head, trained by Adam, in float32.");
     longshort::bind_trainer<double>(m, "LSTMTrainer64", "LSTMTrainer in float64: the same code, for checks.");
+    m.def("shuffled", &longshort::shuffled, "n"_a, "seed"_a, "epoch"_a,
+          "The order, uint32 (n,), in which `LSTMTrainer.epoch` of this seed visits n windows in its epoch `epoch`,\n"
+          "counted from 0; each `batch_size` of them are one batch.");
     m.def("fma_peak", &longshort::fma_peak, "seconds"_a = 0.2,
           "Measured peak of one core's float32 fused multiply-adds, in GFLOP/s.");
 }

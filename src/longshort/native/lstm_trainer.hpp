@@ -91,10 +91,7 @@ public:
     // One pass over all samples in shuffled order; the mean loss as seen, dropout included.
     double train_epoch(const Series& series, const int64_t* starts, const T* targets, std::size_t n) {
         Session session(*this, training_layout_);
-        std::vector<uint32_t> order(n);
-        for (std::size_t i = 0; i < n; ++i) order[i] = static_cast<uint32_t>(i);
-        shuffle(order, stream_key(options_.seed, Purpose::shuffle, epoch));
-        ++epoch;
+        const std::vector<uint32_t> order = epoch_order(n, options_.seed, epoch++);
         const std::size_t batch_size = options_.batch_size, batches = (n + batch_size - 1) / batch_size;
         double total = 0;
         for (std::size_t batch = 0; batch < batches; ++batch) {

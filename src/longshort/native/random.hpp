@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -53,6 +54,14 @@ template <class Index>
 void shuffle(std::vector<Index>& order, uint64_t key) {
     Stream stream(key);
     for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[stream.below(i)]);
+}
+
+// The order in which an epoch (counted from 0) visits n samples.
+inline std::vector<uint32_t> epoch_order(std::size_t n, uint64_t seed, int64_t epoch) {
+    std::vector<uint32_t> order(n);
+    std::iota(order.begin(), order.end(), 0u);
+    shuffle(order, stream_key(seed, Purpose::shuffle, static_cast<uint64_t>(epoch)));
+    return order;
 }
 
 // Inverted dropout as a factor: 0 with probability `rate`, 1 / (1 - rate) otherwise, for the samples `first`,
