@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .bars import Bars
 
-TARGET_KINDS = ("close", "return", "log_return", "direction", "volatility")
+TARGET_KINDS = ("close", "return", "log_return", "direction", "volatility", "move", "barrier")
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class TargetInfo:
 
     Parameters
     ----------
-    kind : {"close", "return", "log_return", "direction", "volatility"}
-        The quantity. Prices are forward-adjusted, returns and volatilities are fractions of one bar's horizon.
+    kind : {"close", "return", "log_return", "direction", "volatility", "move", "barrier"}
+        The quantity. Prices are forward-adjusted, returns and volatilities are fractions of one bar's horizon; a
+        direction is 0 or 1, a move and a barrier -1, 0 or 1.
     horizon : int
         Bars from the decision to the moment the outcome is known.
     entry : {"close", "next_open"}, default="close"
@@ -57,6 +58,8 @@ class TargetInfo:
         span = "the next bar" if self.horizon == 1 else f"the next {self.horizon} bars"
         if self.kind == "close":
             return "next close" if self.horizon == 1 else f"close {self.horizon} bars ahead"
+        if self.kind == "barrier":
+            return f"first barrier touched within {span}"
         entry = "" if self.entry == "close" else ", entered at the next open"
         return f"{self.kind.replace('_', ' ')} over {span}{entry}"
 
@@ -91,6 +94,12 @@ class Forecast:
         For example ``{0.05: ..., 0.95: ...}``.
     covariance : float array (n_rows, n_symbols, n_symbols), optional
         Predicted covariance between the symbols.
+    probabilities : mapping of float to array (n_rows, n_symbols), optional
+        By the value of the class, for example ``{0.0: ..., 1.0: ...}`` of a direction.
+    position : float array (n_rows, n_symbols), optional
+        Position in [-1, 1] that a network trained on positions takes.
+    horizons : mapping of int to array (n_rows, n_symbols), optional
+        Point forecasts by horizon in bars, for models of several; `mean` is the first of them.
     target : TargetInfo, optional
         What the numbers mean. A policy that wants returns refuses prices.
     for_time : int64 array (n_rows,), optional
@@ -115,6 +124,9 @@ class Forecast:
     target: TargetInfo | None = None
     for_time: np.ndarray | None = None
     digest: str = field(default="")
+    probabilities: Mapping[float, np.ndarray] | None = None
+    position: np.ndarray | None = None
+    horizons: Mapping[int, np.ndarray] | None = None
 
     def __post_init__(self):
         put = object.__setattr__
@@ -124,8 +136,12 @@ class Forecast:
         put(self, "symbols", tuple(self.symbols))
         n, s = len(time), len(self.symbols)
         put(self, "mean", _frozen("mean", self.mean, (n, s)))
-        if self.std is not None:
-            put(self, "std", _frozen("std", self.std, (n, s)))
+        for name in ("std", "position"):
+            if (value := getattr(self, name)) is not None:
+                put(self, name, _frozen(name, value, (n, s)))
+        for name in ("probabilities", "horizons"):
+            if (values := getattr(self, name)) is not None:
+                put(self, name, {k: _frozen(f"{name}[{k}]", values[k], (n, s)) for k in sorted(values)})
         if self.quantiles is not None:
             levels = sorted(self.quantiles)
             if any(not 0 < level < 1 for level in levels):
@@ -148,6 +164,11 @@ class Forecast:
         parts = [self.time, self.mean, self.std, self.covariance, self.for_time, *(self.quantiles or {}).values()]
         for part in parts:
             sha.update(b"-" if part is None else part.tobytes())
+        for name in ("probabilities", "horizons"):
+            for key, part in (getattr(self, name) or {}).items():
+                sha.update(f"{name} {key}".encode() + part.tobytes())
+        if self.position is not None:
+            sha.update(b"position" + self.position.tobytes())
         return sha.hexdigest()
 
     def __len__(self) -> int:
@@ -161,14 +182,20 @@ class Forecast:
         def cut(array):
             return None if array is None else array[rows]
 
+        def cut_all(arrays):
+            return None if arrays is None else {key: array[rows] for key, array in arrays.items()}
+
         return replace(
             self,
             time=self.time[rows],
             mean=self.mean[rows],
             std=cut(self.std),
-            quantiles=None if self.quantiles is None else {q: v[rows] for q, v in self.quantiles.items()},
+            quantiles=cut_all(self.quantiles),
             covariance=cut(self.covariance),
             for_time=cut(self.for_time),
+            probabilities=cut_all(self.probabilities),
+            position=cut(self.position),
+            horizons=cut_all(self.horizons),
             digest="",
         )
 
@@ -192,7 +219,8 @@ class Forecast:
         if not len(self):
             return f"Forecast(no rows, {len(self.symbols)} symbols)"
         first, last = self.time[[0, -1]].astype("datetime64[ns]").astype("datetime64[D]")
-        parts = [n for n in ("std", "quantiles", "covariance") if getattr(self, n) is not None]
+        optional = ("std", "quantiles", "covariance", "probabilities", "position", "horizons")
+        parts = [n for n in optional if getattr(self, n) is not None]
         return (
             f"Forecast({self.target or 'unknown target'}; {len(self)} rows made {first} .. {last}; "
             f"{', '.join(self.symbols[:4])}{', ...' if len(self.symbols) > 4 else ''}"

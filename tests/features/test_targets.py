@@ -94,6 +94,45 @@ def test_splits_and_dividends_do_not_show():
     np.testing.assert_allclose(values, [0.01, 102 / 101 - 1, 0.0], atol=1e-14)
 
 
+def barrier_by_hand(close, row, horizon, up, down):
+    """The definition, bar by bar: 20 log returns up to the row give the width; the first close beyond it decides."""
+    log = np.log(close)
+    width = np.std(np.diff(log[row - 20 : row + 1])) * np.sqrt(horizon)
+    for ahead in range(1, horizon + 1):
+        moved = log[row + ahead] - log[row]
+        if moved >= up * width:
+            return 1.0
+        if moved <= -down * width:
+            return -1.0
+    return 0.0
+
+
+def test_barriers_and_moves_follow_their_definition_bar_by_bar():
+    bars = random_walk(200, 1, seed=3)
+    close = np.asarray(bars.adjusted("close"))[:, 0]
+    barrier, move = (
+        f.forward_barrier(8, up=1.2, down=0.7).compute(bars)[:, 0],
+        f.forward_move(1, 0.4).compute(bars)[:, 0],
+    )
+    rows = range(20, 192)
+    assert barrier[20:192].tolist() == [barrier_by_hand(close, row, 8, 1.2, 0.7) for row in rows]
+    assert move[20:192].tolist() == [barrier_by_hand(close, row, 1, 0.4, 0.4) for row in rows]
+    assert set(barrier[20:192]) == {-1.0, 0.0, 1.0}
+    assert np.isnan(barrier[:20]).all()
+
+
+def test_a_touched_barrier_stays_touched_and_a_missing_bar_leaves_no_outcome():
+    close = np.full((40, 1), 100.0) * np.exp(0.01 * np.tile([0.0, 1.0], 20))[:, None]
+    close[25], close[26] = 130.0, 60.0  # up first, then far below: the first touch counts
+    time = TIME[0] + np.arange(40) * 86_400 * 10**9
+    target = f.forward_barrier(5)
+    assert target.compute(ls.Bars.from_arrays(time, "X", {"close": close}, bar_size="1D"))[24, 0] == 1.0
+    close[27] = np.nan
+    values = target.compute(ls.Bars.from_arrays(time, "X", {"close": close}, bar_size="1D"))[:, 0]
+    assert np.isnan(values[22:27]).all()
+    assert np.isfinite(values[20:22]).all()
+
+
 def test_a_missing_bar_has_no_outcome_on_either_side():
     close = np.array([100.0, 101.0, np.nan, 103.0, 104.0])
     bars = ls.Bars.from_arrays(TIME, "X", {"close": close}, bar_size="1D")
@@ -119,6 +158,9 @@ def test_a_horizon_beyond_the_data_is_refused():
         (lambda: f.Target("close", entry="next_open"), InputError),
         (lambda: f.Target("return", estimator="parkinson"), InputError),
         (lambda: f.Target.from_dict({"kind": "close", "power": 2}), ArtifactError),
+        (lambda: f.forward_barrier(10, up=0.0), InputError),
+        (lambda: f.forward_move(1, width=float("nan")), InputError),
+        (lambda: f.Target("return", up=1.0), InputError),
     ],
 )
 def test_bad_arguments_are_refused(make, error):

@@ -8,7 +8,7 @@ import pytest
 import longshort as ls
 from longshort.data import synthetic
 from longshort.errors import DataError, InputError, NotEnoughData, NotFitted, TrainingError, UnknownName
-from longshort.features import field, forward_close, forward_log_return, log_return, volume_ratio
+from longshort.features import field, forward_close, forward_log_return, forward_return, log_return, volume_ratio
 from longshort.models.lstm import LSTM
 from longshort.models.presets import keras_tutorial, lstm_64_64_32_1
 
@@ -258,7 +258,12 @@ def test_path_needs_features_that_read_only_closes(walk):
         ({"hidden": 50}, "hidden must be a sequence"),
         ({"dropout": 1.0}, "dropout must lie in"),
         ({"dropout": (0.1, 0.2, 0.3)}, "one per LSTM layer"),
-        ({"loss": "mae"}, "loss was 'mae'"),
+        ({"loss": "hubre"}, "loss was 'hubre'. Did you mean 'huber'"),
+        ({"loss": "cross_entropy"}, "learns classes, and a log_return has none"),
+        ({"loss": "sharpe", "validation": 0}, "validation must be above 0"),
+        ({"network": "gru", "engine": "native"}, "engine='native' cannot train this model"),
+        ({"loss": "gaussian", "target": [forward_return(1), forward_return(5)]}, "one target at a time"),
+        ({"target": [forward_return(5), forward_return(1)]}, "increasing horizons"),
         ({"scaler": "min-max"}, "Did you mean 'minmax'"),
         ({"epochs": 0}, "epochs must be a whole number"),
         ({"validation": 1.0}, "validation must be a share"),

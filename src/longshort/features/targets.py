@@ -21,6 +21,8 @@ from .operators import whole
 ENTRIES = ("close", "next_open")
 ESTIMATORS = ("close", "parkinson", "garman_klass")
 UNKNOWN = np.iinfo(np.int64).max
+WIDTHS = ("move", "barrier")  # kinds measured against the recent deviation
+DEVIATION_BARS = 20  # log returns in that deviation
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,17 @@ class Target:
 
     Parameters
     ----------
-    kind : {"close", "return", "log_return", "direction", "volatility"}
-        See `forward_close`, `forward_return`, `forward_log_return`, `forward_direction`, `forward_volatility`.
+    kind : {"close", "return", "log_return", "direction", "volatility", "move", "barrier"}
+        See `forward_close`, `forward_return`, `forward_log_return`, `forward_direction`, `forward_volatility`,
+        `forward_move`, `forward_barrier`.
     horizon : int, default=1
         Bars ahead. Also the number of rows purged between training and test.
     entry : {"close", "next_open"}, default="close"
         Price a return starts from.
     estimator : {"close", "parkinson", "garman_klass"}, default="close"
         How the volatility of a bar is measured.
+    up, down : float, optional
+        Of moves and barriers: how far the price must go, in deviations of a log return over the horizon.
 
     Examples
     --------
@@ -52,6 +57,8 @@ class Target:
     horizon: int = 1
     entry: str = "close"
     estimator: str = "close"
+    up: float | None = None
+    down: float | None = None
 
     def __post_init__(self):
         for name, known in (("kind", TARGET_KINDS), ("entry", ENTRIES), ("estimator", ESTIMATORS)):
@@ -63,11 +70,25 @@ class Target:
             raise InputError(f"A {self.kind} has no entry price, so entry must be 'close', was {self.entry!r}.")
         if self.estimator != "close" and self.kind != "volatility":
             raise InputError(f"Only volatility has an estimator; for a {self.kind} it was {self.estimator!r}.")
+        for name in ("up", "down"):
+            value = getattr(self, name)
+            if self.kind not in WIDTHS:
+                if value is not None:
+                    raise InputError(f"Only moves and barriers have {name}; for a {self.kind} it was {value!r}.")
+            elif isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
+                raise InputError(f"A {self.kind}'s {name} must be a finite number above 0, was {value!r}.")
+            else:
+                object.__setattr__(self, name, float(value))
 
     @property
     def info(self) -> TargetInfo:
         """What a number in a forecast of this target means."""
         return TargetInfo(self.kind, self.horizon, self.entry)
+
+    @property
+    def warmup(self) -> int:
+        """Bars before the first decision whose outcome can be measured."""
+        return DEVIATION_BARS if self.kind in WIDTHS else 0
 
     # -------------------------------------------------------------------------------------------------- the outcome
     def compute(self, bars: "Bars") -> np.ndarray:
@@ -106,7 +127,21 @@ class Target:
             return np.log(np.where(ratio > 0, ratio, np.nan))
         if self.kind == "return":
             return ratio - 1.0
+        if self.kind in WIDTHS:
+            return self._touched(close)
         return np.where(ratio > 1, 1.0, np.where(ratio < 1, 0.0, np.nan))
+
+    def _touched(self, close: np.ndarray) -> np.ndarray:
+        """Return, at each bar, 1, -1 or 0 for the decision `horizon` bars before: which level was passed (first)."""
+        h, up, down = self.horizon, float(self.up or 0.0), float(self.down or 0.0)
+        width = _shift(_deviation(close), h) * np.sqrt(h)
+        out = np.where(np.isfinite(width), 0.0, np.nan)
+        for ahead in range(1, h + 1) if self.kind == "barrier" else (h,):
+            moved = np.log(_shift(close, h - ahead) / _shift(close, h))
+            out = np.where(np.isfinite(moved), out, np.nan)
+            out = np.where((out == 0) & (moved >= up * width), 1.0, out)
+            out = np.where((out == 0) & (moved <= -down * width), -1.0, out)
+        return out
 
     def label_end(self, bars: "Bars") -> np.ndarray:
         """Return the stamp at which each row's outcome is known, int64 (n_bars,); the largest int64 where never."""
@@ -125,7 +160,8 @@ class Target:
         dict of str to float64 array (n_bars, n_symbols)
             Close: ``persistence`` (the last close). Returns: ``zero`` and ``mean`` (of all outcomes known by then).
             Volatility: ``last_realised`` (the same measure over the last `horizon` bars) and ``mean``. Direction:
-            ``majority`` (of all outcomes known by then; up when they are even). NaN until there is something to go by.
+            ``majority`` (of all outcomes known by then; up when they are even). Moves and barriers: as returns. NaN
+            until there is something to go by.
         """
         require_bars(bars, "A target's naive")
         with np.errstate(all="ignore"):
@@ -145,7 +181,8 @@ class Target:
     # ------------------------------------------------------------------------------------------------------- saving
     def to_dict(self) -> dict[str, Any]:
         """Return the arguments as a JSON-able mapping."""
-        return {"kind": self.kind, "horizon": self.horizon, "entry": self.entry, "estimator": self.estimator}
+        widths = {name: value for name in ("up", "down") if (value := getattr(self, name)) is not None}
+        return {"kind": self.kind, "horizon": self.horizon, "entry": self.entry, "estimator": self.estimator, **widths}
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> "Target":
@@ -209,8 +246,8 @@ def forward_log_return(horizon: int = 1, entry: str = "close") -> Target:
     Examples
     --------
     >>> from longshort import features as f
-    >>> f.forward_log_return(1)
-    Target(kind='log_return', horizon=1, entry='close', estimator='close')
+    >>> print(f.forward_log_return(1).info)
+    log return over the next bar
     """
     return Target("log_return", horizon, entry)
 
@@ -255,6 +292,61 @@ def forward_volatility(horizon: int = 1, estimator: str = "close") -> Target:
     {'kind': 'volatility', 'horizon': 5, 'entry': 'close', 'estimator': 'garman_klass'}
     """
     return Target("volatility", horizon, estimator=estimator)
+
+
+def forward_move(horizon: int = 1, width: float = 0.5) -> Target:
+    """Up, down or neither: 1, -1 or 0 as the log return over `horizon` bars passes `width` deviations.
+
+    Parameters
+    ----------
+    horizon : int, default=1
+        Bars ahead.
+    width : float, default=0.5
+        In deviations of a log return over the horizon: the deviation of the last 20 bars times the root of the horizon.
+
+    Notes
+    -----
+    Look-ahead: the last `horizon` rows are NaN; the value is known `horizon` bars late.
+
+    Examples
+    --------
+    >>> from longshort import features as f
+    >>> print(f.forward_move(5, width=1.0).info)
+    move over the next 5 bars
+    """
+    return Target("move", horizon, up=width, down=width)
+
+
+def forward_barrier(horizon: int = 10, up: float = 1.0, down: float = 1.0) -> Target:
+    """Which of three barriers comes first (Lopez de Prado, 2018, section 3.4): 1 upper, -1 lower, 0 the end.
+
+    Parameters
+    ----------
+    horizon : int, default=10
+        Bars until the vertical barrier.
+    up, down : float, default=1.0
+        Distance of the horizontal ones, in deviations of a log return over the horizon: the deviation of the last 20
+        bars times the root of the horizon. Closes touch them.
+
+    Notes
+    -----
+    Look-ahead: the last `horizon` rows are NaN; the value counts as known `horizon` bars late, however early a barrier
+    was touched.
+
+    Examples
+    --------
+    >>> from longshort import features as f
+    >>> print(f.forward_barrier(10, up=2.0, down=1.0).info)
+    first barrier touched within the next 10 bars
+    """
+    return Target("barrier", horizon, up=up, down=down)
+
+
+def _deviation(close: np.ndarray) -> np.ndarray:
+    """Return the deviation of the last log returns, one row each: a function of those rows only."""
+    change = np.log(close / _shift(close, 1))
+    mean = _trailing_mean(change, DEVIATION_BARS)
+    return np.sqrt(np.maximum(_trailing_mean(change**2, DEVIATION_BARS) - mean**2, 0.0))
 
 
 def _shift(values: np.ndarray, n: int) -> np.ndarray:

@@ -13,6 +13,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "Persistence": "baselines",
     "Ridge": "baselines",
     "fleet": None,
+    "losses": None,
     "presets": None,
     "streaming": None,
     "training": None,

@@ -1,6 +1,6 @@
 """A fit of an `LSTM`, taken apart into epochs: windows and scalings once, then a training per network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -25,13 +25,13 @@ class LSTMFitting:
         model.check()
         require_bars(bars, "fit")
         self.model, self.bars = model.with_params(), bars
-        self.program, self.target = model.program_, model.target_
+        self.program, self.target, self.loss = model.program_, model.target_, model.loss_
         first = row_of(bars, start)
         self.features = self.program.compute(bars)
         refuse_unexplained_nan(self.features, self.program.names, bars, self.program.warmup, first)
         windows = Windows.over(self.features, model.lookback, broken_cells(bars), first)
-        outcome = self.target.compute(bars)[windows.rows, windows.columns]
-        finite = np.isfinite(outcome)
+        outcome = np.stack([t.compute(bars)[windows.rows, windows.columns] for t in model.targets_], axis=1)
+        finite = np.asarray(np.isfinite(outcome).all(axis=1))
         self._refuse_too_few(int(finite.sum()), first)
         n_cells = (len(bars) - first) * len(bars.symbols)
         self.dropped = {"no full window": n_cells - len(windows), "no outcome yet": int((~finite).sum())}
@@ -42,10 +42,12 @@ class LSTMFitting:
         self.refits = model.refit and model.validation > 0 and model.patience is not None
         self.search = [self._trainings(g & self.is_train, g & self.is_validation) for g in self.groups]
         self.final: list[list[_Member]] | None = None if self.refits else self.search
+        self.calibrated = not self.loss.calibrated
 
     def _refuse_too_few(self, n: int, first: int) -> None:
         model, bars = self.model, self.bars
-        needed = model.lookback + self.program.warmup + self.target.info.horizon
+        horizon = model.targets_[-1].horizon
+        needed = model.lookback + self.program.warmup + horizon
         if n < 1:
             late = first >= len(bars)
             good = 0 if late else int((bars.state == State.OK).sum(axis=0).max())
@@ -57,7 +59,7 @@ class LSTMFitting:
                 found = f"no bar is at or after start; the last is of {bars.dates[-1]}. Pass an earlier start"
             raise NotEnoughData(
                 f"LSTM needs {needed} bars before it can learn anything (lookback {model.lookback} + warm-up "
-                f"{self.program.warmup} + horizon {self.target.info.horizon}), in a row and without gaps, but {found}."
+                f"{self.program.warmup} + horizon {horizon}), in a row and without gaps, but {found}."
             )
 
     def _split(self) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +75,7 @@ class LSTMFitting:
                 "validate on. Load more bars, or pass validation=0."
             )
         first = dates[len(dates) - n_validation]
-        label_end = np.asarray(self.target.label_end(self.bars))
+        label_end = np.asarray(self.model.targets_[-1].label_end(self.bars))
         train = label_end[rows] < self.bars.time[first]
         if not train.any():
             raise NotEnoughData(
@@ -89,27 +91,55 @@ class LSTMFitting:
             raise NotEnoughData("A symbol has no training row. Drop it, or train pooled (per_symbol=False).")
         flags = [feature.op == "missing" for feature in self.program]
         inputs = fit_scaling(model.scaler, windows, self.program.names, flags)
-        output = Scaling.fit(model.scaler, [self.outcome[train]], [f"the target ({self.target.info})"])
+        names = [f"the target ({target.info})" for target in model.targets_]
+        output = self.loss.scaling(model.scaler, self.outcome[train], names, self.target)
 
         def samples(which):
-            scaled = output.transform(self.outcome[which][:, None])
-            return Samples(self.windows.take(which).starts, scaled)
+            chosen = self.windows.take(which)
+            return Samples(chosen.starts, output.transform(self.outcome[which]), self._blocks(chosen))
 
         learn, hold_out = samples(train), samples(validation) if validation.any() else None
         members = []
         for s in range(model.seeds):
             threads = model.threads if model.seeds * len(self.groups) == 1 else 1
-            engine = make_engine(model, len(inputs.center), model.seed + s, threads)
+            options = self.loss.engine_options(learn.targets, output)
+            engine = make_engine(model, len(inputs.center), model.seed + s, threads, options)
             bind(engine, self.windows, inputs)
             patience = model.patience if epochs is None else None
             training = Training(engine, learn, hold_out, epochs or model.epochs, patience)
             members.append(_Member(training, inputs, output))
         return members
 
+    def _blocks(self, windows: Windows) -> np.ndarray | None:
+        """Return the block each sample belongs to, for losses of whole blocks; None for losses of single rows."""
+        if self.loss.grouped is None:
+            return None
+        if self.loss.grouped == "date":
+            return windows.rows.astype(np.int64)
+        block = self.loss.block  # type: ignore[attr-defined]
+        return windows.columns.astype(np.int64) * (len(self.bars) // block + 1) + windows.rows // block
+
+    def _calibrate(self) -> None:
+        """Put what each network says on the scale of the outcomes, by the validation rows it never learned from."""
+        self.calibrated = True
+        for group, members in zip(self.groups, self.search, strict=True):
+            held_out = group & self.is_validation
+            if not held_out.any():
+                continue
+            windows = self.windows.take(held_out)
+            for s, member in enumerate(members):
+                raw = member.training.engine.predict(windows.starts)
+                known = member.output.transform(self.outcome[held_out])
+                members[s] = replace(member, calibration=self.loss.calibrate(raw, known))
+
     def stage(self) -> list[Training]:
         """Return trainings that are independent and not done; none when the fit is done."""
         open_ = [m.training for group in self.search for m in group if not m.training.done]
-        if open_ or self.final is self.search:
+        if open_:
+            return open_
+        if not self.calibrated:
+            self._calibrate()
+        if self.final is self.search:
             return open_
         if self.final is None:
             for member in (m for group in self.search for m in group):
@@ -122,7 +152,8 @@ class LSTMFitting:
         size = self.model.batch_size
         steps = median(m.training.history.best_epoch for m in members) * members[0].training.batches(size)
         epochs = max(1, round(steps / -(-int(group.sum()) // size)))
-        return self._trainings(group, np.zeros_like(group), epochs)
+        fresh = self._trainings(group, np.zeros_like(group), epochs)
+        return [replace(new, calibration=old.calibration) for new, old in zip(fresh, members, strict=True)]
 
     @property
     def fraction(self) -> float:
@@ -175,6 +206,7 @@ class _Member:
     training: Training
     inputs: Scaling
     output: Scaling
+    calibration: np.ndarray | None = None
 
     def net(self) -> Net:
-        return Net(self.training.engine.weights(), self.inputs, self.output)
+        return Net(self.training.engine.weights(), self.inputs, self.output, self.calibration)

@@ -11,7 +11,8 @@ The network is Hochreiter and Schmidhuber (1997) with forget gates (Gers et al.,
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ from ..features.windows import Windows, broken_cells, check_lookback, check_scal
 from ..forecast import Forecast
 from . import fleet
 from .fitting import LSTMFitting
-from .network import ENGINES, Net, row_of, upcoming
+from .losses import CLASSES, Loss, loss_of
+from .network import PRECISIONS, Net, engine_of, row_of, upcoming
 from .paths import predict_path
 from .storage import load_lstm, save_lstm
 from .streaming import Stream
@@ -39,8 +41,9 @@ class LSTM:
     ----------
     features : Feature or (nested) sequence of Features, optional
         Inputs; `features.technical()` by default.
-    target : Target, optional
-        What to predict; the next bar's log return by default.
+    target : Target or sequence of Targets, optional
+        What to predict; the next bar's log return by default. Several horizons of one kind, in increasing order, are
+        forecast at once (`Forecast.horizons`).
     lookback : int, default=60
         Bars in a window. The last one is the decision row.
     hidden : sequence of int, default=(50, 50)
@@ -49,8 +52,10 @@ class LSTM:
         Units of dense layers between the LSTM and the output.
     dropout : float or sequence of float, default=0.0
         Share of each LSTM layer's outputs dropped while training, after every layer, the last one included.
-    loss : {"mse", "huber"}, default="mse"
-        In units of the scaled target.
+    loss : str or losses.Loss, default="mse"
+        What is minimised, in units of the scaled target: "mse", "mae", "huber"; "quantile", "gaussian" and "student_t"
+        forecast distributions; "cross_entropy" probabilities of classes; "sharpe" positions; "rank" cross-sections.
+        Objects of `models.losses` take arguments: ``Quantile((0.1, 0.5, 0.9))``.
     epochs : int, default=50
         Passes over the training rows, at most.
     batch_size : int, default=32
@@ -67,14 +72,14 @@ class LSTM:
         Origin of initial weights, shuffling and dropout. The same seed gives the same bytes.
     threads : int, default=1
         Threads for one fit: over seeds when there are several, over the halves of a batch otherwise.
-    precision : {"fp32", "fp64"}, default="fp32"
-        Arithmetic inside the network.
+    precision : {"fp32", "fp64", "mixed"}, default="fp32"
+        Arithmetic inside the network; "mixed" is for GPUs.
     context : {"window"}, default="window"
         Every window starts from a zero state.
     scaler : {"standard", "minmax", "robust"}, default="standard"
         How features and target are scaled, learned on training rows only.
-    engine : {"auto", "native"}, default="auto"
-        Who trains.
+    engine : {"auto", "native", "torch"}, default="auto"
+        Who trains: our own kernel wherever it can, PyTorch (the extra ``torch``) for every other network, loss, device.
     refit : bool, default=True
         Use validation only to choose the number of steps (the median over seeds), then train afresh on all rows for
         that many. False keeps the weights of the best validation epoch.
@@ -92,6 +97,13 @@ class LSTM:
         Initial weights as these libraries draw them.
     eps : float, default=1e-8
         Adam's epsilon; Keras uses 1e-7.
+    network : str or callable, default="lstm"
+        Kind of network, see `models.nets`; or a function ``(n_inputs, n_outputs, lookback) -> torch.nn.Module`` mapping
+        (batch, lookback, n_inputs) to (batch, n_outputs).
+    network_options : mapping, optional
+        Further arguments of the network.
+    device : str, default="auto"
+        Where the torch engine computes: "auto" is a GPU where there is one.
 
     Attributes
     ----------
@@ -133,7 +145,7 @@ class LSTM:
         hidden: Sequence[int] = (50, 50),
         head: Sequence[int] = (),
         dropout: float | Sequence[float] = 0.0,
-        loss: str = "mse",
+        loss: Any = "mse",
         epochs: int = 50,
         batch_size: int = 32,
         lr: float = 1e-3,
@@ -155,6 +167,9 @@ class LSTM:
         head_activation: str = "relu",
         init: str = "torch",
         eps: float = 1e-8,
+        network: Any = "lstm",
+        network_options: Mapping[str, Any] | None = None,
+        device: str = "auto",
     ):
         self.features, self.target, self.lookback = features, target, lookback
         self.hidden, self.head, self.dropout = hidden, head, dropout
@@ -165,6 +180,7 @@ class LSTM:
         self.engine, self.refit, self.per_symbol = engine, refit, per_symbol
         self.clip, self.weight_decay, self.huber_delta = clip, weight_decay, huber_delta
         self.head_activation, self.init, self.eps = head_activation, init, eps
+        self.network, self.network_options, self.device = network, network_options, device
         self.check()
 
     # -- configuration -------------------------------------------------------------------------------------------
@@ -195,17 +211,12 @@ class LSTM:
         return self.with_params(seeds=seeds)
 
     def check(self) -> None:
-        if self.target is not None and not isinstance(self.target, Target):
-            raise InputError(
-                f"target must be one of features.forward_close, forward_return, forward_log_return, forward_direction "
-                f"and forward_volatility, called with a horizon, was {self.target!r}. Write target=forward_return(5)."
-            )
+        self._check_target()
         check_lookback(self.lookback)
         check_scaler(self.scaler)
-        _check_choice("loss", self.loss, ("mse", "huber"))
-        _check_choice("precision", self.precision, tuple(ENGINES))
+        _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("context", self.context, ("window",))
-        _check_choice("engine", self.engine, ("auto", "native"))
+        _check_choice("engine", self.engine, ("auto", "native", "torch"))
         _check_choice("head_activation", self.head_activation, ("relu", "tanh", "linear"))
         _check_choice("init", self.init, ("torch", "keras"))
         for name in ("hidden", "head"):
@@ -229,6 +240,26 @@ class LSTM:
             value = getattr(self, name)
             if not isinstance(value, int | float | np.number) or not low <= value < np.inf:
                 raise InputError(f"{name} must be a finite number of at least {low:g}, was {value!r}.")
+        self.loss_.check(self.target_)
+        self.loss_.outputs(self.target_, len(self.targets_))
+        if self.loss_.grouped and self.validation == 0:
+            raise InputError(
+                f"The {self.loss_.name} loss learns on validation rows what its scores are worth, so validation must "
+                "be above 0. Write validation=0.2."
+            )
+        engine_of(self)
+
+    def _check_target(self) -> None:
+        given = self.targets_
+        if not given or not all(isinstance(target, Target) for target in given):
+            raise InputError(
+                f"target must be one of features.forward_close, forward_return, forward_log_return, forward_direction "
+                f"and forward_volatility, called with a horizon, was {self.target!r}. Write target=forward_return(5)."
+            )
+        horizons = [target.horizon for target in given]
+        if any(a >= b for a, b in pairwise(horizons)) or len({target.with_horizon(1) for target in given}) > 1:
+            found = ", ".join(str(target.info) for target in given)
+            raise InputError(f"Several targets must be one kind over increasing horizons, were {found}.")
 
     def dropouts(self) -> list[float]:
         if isinstance(self.dropout, int | float | np.number):
@@ -240,9 +271,26 @@ class LSTM:
         return [float(p) for p in self.dropout]
 
     @property
-    def target_(self):
-        """The target, with the default filled in."""
-        return forward_log_return(1) if self.target is None else self.target
+    def targets_(self) -> tuple[Target, ...]:
+        """The targets, shortest horizon first, with the default filled in."""
+        if self.target is None:
+            return (forward_log_return(1),)
+        return tuple(self.target) if isinstance(self.target, list | tuple) else (self.target,)
+
+    @property
+    def target_(self) -> Target:
+        """The target of the point forecast: the first."""
+        return self.targets_[0]
+
+    @property
+    def loss_(self) -> Loss:
+        """The loss as an object."""
+        return loss_of(self.loss, float(self.huber_delta))
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers the network puts out."""
+        return self.loss_.outputs(self.target_, len(self.targets_))
 
     @property
     def program_(self):
@@ -253,11 +301,17 @@ class LSTM:
         """Return the configuration as a JSON-able mapping; features and target as data, no code."""
         params = self.get_params() | {
             "features": self.program_.to_dict(),
-            "target": self.target_.to_dict(),
+            "target": self.target_.to_dict() if len(self.targets_) == 1 else [t.to_dict() for t in self.targets_],
+            "loss": self.loss if isinstance(self.loss, str) else self.loss_.to_dict(),
             "hidden": [int(w) for w in self.hidden],
             "head": [int(w) for w in self.head],
             "dropout": self.dropouts(),
         }
+        for name in ("network", "network_options", "device"):  # as before there were other networks: digests stay
+            if params[name] == inspect.signature(LSTM.__init__).parameters[name].default:
+                del params[name]
+        if callable(self.network):
+            params["network"] = f"{self.network.__module__}.{self.network.__qualname__}"
         return {"kind": "LSTM", **params}
 
     def __repr__(self) -> str:
@@ -278,7 +332,7 @@ class LSTM:
             out.append({"name": f"lstm.{i}", "kind": "LSTM", "inputs": width, "units": units, "parameters": size})
             out[-1] |= {"rows": rows, "dropout": self.dropouts()[i]}
             width = units
-        for j, units in enumerate([*self.head, 1]):
+        for j, units in enumerate([*self.head, self.n_outputs]):
             out.append({"name": f"head.{j}", "kind": "Dense", "inputs": width, "units": units})
             out[-1] |= {"parameters": units * (width + 1), "rows": None, "dropout": 0.0}
             width = units
@@ -364,33 +418,53 @@ class LSTM:
         require_bars(bars, "predict")
         if steps is not None:
             return predict_path(self, bars, steps)
-        mean = self.predict_seeds(bars, start).mean(axis=0)
         first = row_of(bars, start)
+        parts = {name: values[:, first:] for name, values in self._read(bars, first).items()}
         target = self.target_
         for_time = np.array(target.label_end(bars)[first:])
         unknown = np.flatnonzero(for_time == UNKNOWN_TIME)
         if len(unknown):
             for_time[unknown] = upcoming(bars, target.info.horizon)[-len(unknown) :]
-        return Forecast(bars.time[first:], bars.symbols, mean, target=target.info, for_time=for_time)
+        return Forecast(bars.time[first:], bars.symbols, target=target.info, for_time=for_time, **self._joined(parts))
+
+    def _joined(self, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Join the seeds' forecasts: means of points, quantiles and probabilities; the variance of the mixture."""
+        joined = {name: values.mean(axis=0) for name, values in parts.items()}
+        if "std" in parts:
+            joined["std"] = np.sqrt((parts["std"] ** 2).mean(axis=0) + parts["mean"].var(axis=0))
+        loss, kind = self.loss_, self.target_.kind
+        keys = {
+            "quantiles": getattr(loss, "levels", ()),
+            "probabilities": CLASSES.get(kind, ()),
+            "horizons": [target.horizon for target in self.targets_],
+        }
+        for name in keys.keys() & joined.keys():
+            joined[name] = {key: joined[name][:, :, k] for k, key in enumerate(keys[name])}
+        return joined
 
     def predict_seeds(self, bars: "Bars", start: Any = None) -> np.ndarray:
         """Return every seed's forecasts, float64 (n_seeds, n_rows, n_symbols); their mean is what `predict` says."""
         self._check_fitted()
-        self.check_symbols(bars)
-        windows = Windows.over(self.program_.compute(bars), self.lookback, broken_cells(bars), row_of(bars, start))
-        return self.predict_windows(windows, bars.symbols)[:, row_of(bars, start) :]
+        first = row_of(bars, start)
+        return self._read(bars, first)["mean"][:, first:]
 
-    def predict_windows(self, windows: Windows, symbols: Sequence[str]) -> np.ndarray:
-        """Return every seed's forecast for given windows, (n_seeds, n_bars, n_symbols), NaN where there is none."""
+    def _read(self, bars: "Bars", first: int) -> dict[str, np.ndarray]:
+        """Return all that every seed's network says at the bars from `first` on, NaN where there is no full window.
+
+        Each part has the shape (n_seeds, n_bars, n_symbols), quantiles, probabilities and horizons one axis more.
+        """
+        self.check_symbols(bars)
+        windows = Windows.over(self.program_.compute(bars), self.lookback, broken_cells(bars), first)
         n_bars, n_symbols, _ = windows.features.shape
-        out = np.full((self.seeds, n_bars, n_symbols), np.nan)
-        for columns, nets in self.nets_for(symbols):
+        shape = (self.seeds, n_bars, n_symbols)
+        out = {"mean": np.full(shape, np.nan)}
+        for columns, nets in self.nets_for(bars.symbols):
             part = windows.take(np.isin(windows.columns, columns)) if self.per_symbol else windows
             for s, net in enumerate(nets):
-                values = net.predict(self, part)
-                if self.target_.info.kind == "volatility":
-                    np.maximum(values, 0.0, out=values)
-                out[s, part.rows, part.columns] = values
+                for name, values in net.read(self, part).items():
+                    if name not in out:
+                        out[name] = np.full((*shape, *values.shape[1:]), np.nan)
+                    out[name][s, part.rows, part.columns] = values
         return out
 
     def nets_for(self, symbols: Sequence[str]):

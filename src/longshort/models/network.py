@@ -5,43 +5,75 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..features.windows import Scaling, Windows
 
 if TYPE_CHECKING:
     from ..bars import Bars
 
-ENGINES = {"fp32": "LSTMTrainer", "fp64": "LSTMTrainer64"}
+PRECISIONS = ("fp32", "fp64", "mixed")
 
 
 @dataclass(frozen=True, eq=False)
 class Net:
-    """One trained network: its weights and the scaling it was trained with."""
+    """One trained network: its weights, the scaling it was trained with, and what its outputs are worth."""
 
     weights: dict[str, np.ndarray]
     inputs: Scaling
     output: Scaling
+    calibration: np.ndarray | None = None
 
-    def predict(self, model: Any, windows: Windows) -> np.ndarray:
-        """Return the forecasts in units of the target, float64 (n_windows,)."""
+    def read(self, model: Any, windows: Windows) -> dict[str, np.ndarray]:
+        """Return the forecasts in units of the target, as the model's loss reads them."""
         engine = make_engine(model, len(self.inputs.center), seed=0)
         engine.set_weights(self.weights)
         bind(engine, windows, self.inputs)
-        return self.output.inverse(engine.predict(windows.starts))[:, 0]
+        return self.said(model, engine.predict(windows.starts))
+
+    def said(self, model: Any, raw: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what raw outputs (n_windows, n_outputs) of this network say, in units of the target."""
+        return model.loss_.read(raw, self.output, model.target_, self.calibration)
+
+    def predict(self, model: Any, windows: Windows) -> np.ndarray:
+        """Return the point forecasts, float64 (n_windows,)."""
+        return self.read(model, windows)["mean"]
 
 
-def make_engine(model: Any, n_inputs: int, seed: int, threads: int = 1):
-    """Build the native engine for a model's shape."""
+def engine_of(model: Any) -> str:
+    """Return the engine that trains a model: the native one wherever it can."""
+    why = _why_torch(model)
+    if model.engine == "native" and why:
+        raise InputError(f"engine='native' cannot train this model: {why}. Use engine='torch' or 'auto'.")
+    return "torch" if model.engine == "torch" or why else "native"
+
+
+def _why_torch(model: Any) -> str | None:
+    if model.network != "lstm":
+        return f"its network is {model.network!r}"
+    if not model.loss_.native:
+        return f"the {model.loss_.name} loss needs whole blocks of rows"
+    if model.device not in ("auto", "cpu"):
+        return f"device is {model.device!r}"
+    return "precision is 'mixed'" if model.precision == "mixed" else None
+
+
+def make_engine(model: Any, n_inputs: int, seed: int, threads: int = 1, options: dict[str, Any] | None = None):
+    """Build the engine for a model's shape; `options` are the loss's for training."""
+    chosen: dict[str, Any] = model.loss_.engine_options() if options is None else options
+    if engine_of(model) == "torch":
+        from .torch_engine import torch_engine
+
+        return torch_engine(model, n_inputs, seed, chosen)
     from ..native import core
 
-    return getattr(core, ENGINES[model.precision])(
+    trainer = core.LSTMTrainer64 if model.precision == "fp64" else core.LSTMTrainer
+    return trainer(
         n_inputs=n_inputs,
         hidden=[int(w) for w in model.hidden],
         head=[int(w) for w in model.head],
-        n_outputs=1,
+        n_outputs=model.n_outputs,
         head_activation=model.head_activation,
         dropout=model.dropouts(),
-        loss=model.loss,
-        huber_delta=float(model.huber_delta),
         lr=float(model.lr),
         eps=float(model.eps),
         weight_decay=float(model.weight_decay),
@@ -51,6 +83,7 @@ def make_engine(model: Any, n_inputs: int, seed: int, threads: int = 1):
         seed=int(seed),
         init=model.init,
         threads=int(threads),
+        **chosen,
     )
 
 

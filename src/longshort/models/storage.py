@@ -29,6 +29,8 @@ def save_lstm(model: Any, directory: Any) -> str:
                 for part in ("inputs", "output"):
                     scaling[f"{key}.{part}.center"] = getattr(net, part).center
                     scaling[f"{key}.{part}.scale"] = getattr(net, part).scale
+                if net.calibration is not None:
+                    scaling[f"{key}.calibration"] = net.calibration
     tensors = {"weights": weights, "scaling": scaling}
     if kept is not None:
         tensors["validation"] = {"closes": kept["closes"], "rows": kept["rows"]}
@@ -51,7 +53,10 @@ def load_lstm(cls: type, directory: Any) -> Any:
     document = found.documents["model"]
     params = {name: value for name, value in document["model"].items() if name != "kind"}
     params["features"] = FeatureSet.from_dict(params["features"])
-    params["target"] = Target.from_dict(params["target"])
+    targets = params["target"]
+    params["target"] = (
+        [Target.from_dict(t) for t in targets] if isinstance(targets, list) else Target.from_dict(targets)
+    )
     try:
         model = cls(**params)
     except (TypeError, InputError) as error:
@@ -72,6 +77,7 @@ def _nets(model: Any, found: artifact.Artifact, role: str) -> list[list[Net]]:
     weights, scaling = found.tensors["weights"], found.tensors["scaling"]
     n_features = len(model.program_.names)
     engine = make_engine(model, n_features, seed=0)
+    sizes = (("inputs", n_features), ("output", len(model.targets_)))
     groups = []
     for g in range(len(model.symbols_) if model.per_symbol else 1):
         groups.append([])
@@ -80,12 +86,12 @@ def _nets(model: Any, found: artifact.Artifact, role: str) -> list[list[Net]]:
             own = {name.removeprefix(key): array for name, array in weights.items() if name.startswith(key)}
             try:
                 engine.set_weights(own)
-                parts = [_scaling(model, scaling, key + part, n) for part, n in (("inputs", n_features), ("output", 1))]
+                parts = [_scaling(model, scaling, key + part, n) for part, n in sizes]
             except (ValueError, KeyError) as error:
                 raise ArtifactError(
                     f"{found.path} does not fit its own description: {error}. Save the model again."
                 ) from error
-            groups[g].append(Net(own, *parts))
+            groups[g].append(Net(own, *parts, calibration=scaling.get(f"{key}calibration")))
     return groups
 
 

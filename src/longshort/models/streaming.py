@@ -62,9 +62,7 @@ class Stream:
             if not len(ready):
                 continue
             windows = np.ascontiguousarray(self._ring[:, ready].transpose(1, 0, 2))
-            engine_input = net.inputs
-            values = net.output.inverse(_predict(engine, windows, engine_input))[:, 0]
-            said[seed, ready] = np.maximum(values, 0.0) if model.target_.info.kind == "volatility" else values
+            said[seed, ready] = net.said(model, _predict(engine, windows, net.inputs))["mean"]
         return said.mean(axis=0)
 
     def _push(self, row: "Mapping[str, np.ndarray]") -> None:

@@ -26,6 +26,10 @@ class Engine(Protocol):
         """Return the sample-weighted mean loss, without dropout and without learning."""
         ...
 
+    def predict(self, starts: np.ndarray) -> np.ndarray:
+        """Return the raw outputs, float64 (n_samples, n_outputs), without dropout."""
+        ...
+
     def weights(self) -> dict[str, np.ndarray]:
         """Return copies of all weights by name."""
         ...
@@ -45,10 +49,13 @@ class Samples:
         Element offsets, as in `features.windows.Windows`.
     targets : float64 array (n_samples, n_outputs)
         Scaled outcomes, finite.
+    blocks : int64 array (n_samples,), optional
+        For losses of whole blocks (a date, a run of one symbol): the block of each sample. They share a batch.
     """
 
     starts: np.ndarray
     targets: np.ndarray
+    blocks: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
