@@ -68,6 +68,9 @@ class TargetInfo:
         return {"kind": self.kind, "horizon": self.horizon, "entry": self.entry}
 
 
+_KEYED: dict[str, Any] = {"quantiles": float, "probabilities": float, "horizons": int}  # field -> what its keys are
+
+
 def _frozen(name: str, array, shape: tuple[int, ...]) -> np.ndarray:
     array = np.array(array, dtype=np.float64, order="C")
     if array.shape != shape:
@@ -173,6 +176,23 @@ class Forecast:
 
     def __len__(self) -> int:
         return len(self.time)
+
+    def extras(self) -> dict[str, np.ndarray]:
+        """Return everything said beside the point forecast, flat: ``std``, ``quantiles/0.05``, ``horizons/5``, ..."""
+        alone = {n: value for n in ("std", "covariance", "position") if (value := getattr(self, n)) is not None}
+        keyed = {f"{n}/{key}": v for n in _KEYED for key, v in (getattr(self, n) or {}).items()}
+        return alone | keyed
+
+    def with_extras(self, extras: Mapping[str, np.ndarray]) -> "Forecast":
+        """Return the same point forecasts together with what `extras` gave."""
+        fields: dict[str, Any] = {}
+        for name, value in extras.items():
+            group, _, key = name.partition("/")
+            if group in _KEYED:
+                fields.setdefault(group, {})[_KEYED[group](key)] = value
+            else:
+                fields[group] = value
+        return replace(self, digest="", **fields)
 
     def since(self, time: int) -> "Forecast":
         """Return the rows made at `time` (UTC nanoseconds) or later."""

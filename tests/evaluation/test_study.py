@@ -271,3 +271,25 @@ def test_only_rows_with_a_full_window_are_decisions():
     assert not set(range(699, 728)) & set(rows.tolist())  # no outcome, no bar, then no full window
     assert 728 in rows
     assert np.isfinite(study.forecast.mean).all()
+
+
+class Wide(HistoricalMean):
+    """A forecaster that says more than a mean."""
+
+    def predict(self, bars, start=None):
+        said = super().predict(bars, start)
+        return said.with_extras(
+            {"std": np.full(said.mean.shape, 0.01), "quantiles/0.05": said.mean - 0.02, "horizons/1": said.mean}
+        )
+
+
+def test_a_study_keeps_everything_the_forecasts_said(tmp_path):
+    bars = synthetic.random_walk(400, 1, seed=2)
+    study = walk_forward(Wide(forward_log_return(1)), bars, WalkForward("200D", "50D"), baselines=[])
+    study.save(tmp_path / "study")
+    kept = Study.load(tmp_path / "study").forecast
+    assert sorted(kept.extras()) == ["horizons/1", "quantiles/0.05", "std"]
+    assert kept.quantiles is not None
+    assert np.array_equal(kept.quantiles[0.05], study.forecast.mean - 0.02)
+    assert kept.digest == study.forecast.digest
+    assert "with std, quantiles, horizons" in repr(kept)

@@ -36,6 +36,7 @@ class Job:
         self.forecaster: Any = forecaster
         self.fitting: Any = None
         self.values: np.ndarray | None = None  # (n_seeds, n_rows, n_symbols)
+        self.extras: dict[str, np.ndarray] = {}  # what the forecast says beside its mean, (n_rows, n_symbols) each
         self.histories: list[Any] = [None]
         self._done = 0.0
 
@@ -69,16 +70,17 @@ class Job:
         bars = self.bars.until(self.fold.test_end)
         first = int(self.rows[0])
         wanted = self.rows - first
+        said = fitted.predict(bars, start=self.fold.test_start)
+        values = np.asarray(said.mean)[None]
         if isinstance(fitted, FitsInSteps):
             values = np.asarray(fitted.predict_seeds(bars, start=self.fold.test_start))
-        else:
-            values = np.asarray(fitted.predict(bars, start=self.fold.test_start).mean)[None]
         expected = (len(bars) - first, len(bars.symbols))
         if values.shape[1:] != expected:
             raise InputError(
                 f"{type(fitted).__name__}.predict must return one row for each of the {expected[0]} bars from start on "
                 f"and {expected[1]} symbols, was {values.shape[1:]}."
             )
+        self.extras = {name: part[wanted] for name, part in said.extras().items()}
         return values[:, wanted]
 
 
@@ -92,7 +94,7 @@ def copies(forecaster: Forecaster, seeds: int) -> list[Any]:
 
 
 def collect(folds: Folds, groups: list[list[Job]], errors: Mapping[int, Exception | None]):
-    """Return folds with their failures, values (n_seeds, n_rows, n_symbols) and histories per fold."""
+    """Return folds with their failures, values (n_seeds, n_rows, n_symbols), extras, and histories per fold."""
     done, values, histories, first_error = [], [], [], None
     for fold, group in zip(folds, groups, strict=True):
         error = next((e for job in group if (e := errors[id(job)]) is not None), None)
@@ -114,7 +116,19 @@ def collect(folds: Folds, groups: list[list[Job]], errors: Mapping[int, Exceptio
     filled = [
         np.full((n_seeds, f.n_test, n_symbols), np.nan) if v is None else v for f, v in zip(folds, values, strict=True)
     ]
-    return tuple(done), frozen(np.concatenate(filled, axis=1)), histories
+    return tuple(done), frozen(np.concatenate(filled, axis=1)), _extras(groups), histories
+
+
+def _extras(groups: list[list[Job]]) -> dict[str, np.ndarray]:
+    """Return what the forecasts say beside their means; of models with one copy a seed, nothing can be joined."""
+    if any(len(group) > 1 for group in groups):
+        return {}
+    jobs = [group[0] for group in groups]
+    shapes = {name: part.shape[1:] for job in jobs for name, part in job.extras.items()}
+    return {
+        name: frozen(np.concatenate([job.extras.get(name, np.full((len(job.rows), *shape), np.nan)) for job in jobs]))
+        for name, shape in shapes.items()
+    }
 
 
 def rival_values(name: str, jobs: list[Job], errors: Mapping[int, Exception | None]) -> np.ndarray:

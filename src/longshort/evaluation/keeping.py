@@ -39,6 +39,7 @@ def save(study: Any, directory: str | os.PathLike) -> str:
         "fold": study.fold,
         "reference": study.reference,
     }
+    numbers |= {f"extra.{name}": v for name, v in forecast.extras().items()}
     numbers |= {f"baseline.{i}": v for i, v in enumerate(study.baselines.values())}
     numbers |= {f"challenger.{i}": v for i, v in enumerate(study.challengers.values())}
     panel = {"time": bars.time, "split": bars.split, "dividend": bars.dividend, "state": bars.state}
@@ -97,7 +98,7 @@ def load(directory: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
             numbers["mean"],
             target=TargetInfo(**about["info"]),
             for_time=numbers["for_time"],
-        ),
+        ).with_extras({n.removeprefix("extra."): v for n, v in numbers.items() if n.startswith("extra.")}),
         "baselines": {n: _frozen(numbers[f"baseline.{i}"]) for i, n in enumerate(about["baselines"])},
         "challengers": {n: _frozen(numbers[f"challenger.{i}"]) for i, n in enumerate(about["challengers"])},
         "histories": [[_history(h) for h in seeds] for seeds in about["histories"]],
@@ -161,11 +162,9 @@ def _forecaster(about: dict[str, Any], target: Any) -> Any:
     """Rebuild an unfitted LSTM from its configuration; of others the description is kept."""
     configuration = dict(about["configuration"]["forecaster"])
     if configuration.get("kind") == "LSTM":
-        from ..features import FeatureSet
         from ..models.lstm import LSTM
 
-        params = {k: v for k, v in configuration.items() if k not in ("kind", "features", "target")}
-        return LSTM(FeatureSet.from_dict(configuration["features"]), target, **params)
+        return LSTM.from_dict(configuration)
     return Described(about["name"], configuration, target)
 
 

@@ -90,7 +90,7 @@ def walk_forward(
     extra = {n: [Job(bars, f, rows, copy.deepcopy(rival)) for f, rows in pairs] for n, rival in rivals.items()}
     tasks = [job for group in (*jobs, *extra.values()) for job in group]
     errors = dict(zip(map(id, tasks), fleet.run(tasks, threads, progress), strict=True))
-    folds_done, values, histories = collect(folds, jobs, errors)
+    folds_done, values, extras, histories = collect(folds, jobs, errors)
     rows = np.concatenate(folds.rows)
     configuration = {"forecaster": forecaster.to_dict(), "cv": cv.to_dict(), "seeds": int(seeds)}
     trials, where = _remember(configuration, bars)
@@ -102,7 +102,7 @@ def walk_forward(
         folds=folds_done,
         forecast=Forecast(
             bars.time[rows], bars.symbols, values.mean(axis=0), target=target.info, for_time=label_end[rows]
-        ),
+        ).with_extras(extras),
         seeds=values,
         actual=frozen(actual[rows]),
         fold=frozen(np.repeat(np.arange(len(folds)), [len(r) for r in folds.rows])),

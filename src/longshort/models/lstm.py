@@ -314,6 +314,15 @@ class LSTM:
             params["network"] = f"{self.network.__module__}.{self.network.__qualname__}"
         return {"kind": "LSTM", **params}
 
+    @classmethod
+    def from_dict(cls, configuration: Mapping[str, Any]) -> "LSTM":
+        """Return the unfitted model that `to_dict` described."""
+        params = {name: value for name, value in configuration.items() if name != "kind"}
+        params["features"] = FeatureSet.from_dict(params["features"])
+        given = params["target"]
+        params["target"] = [Target.from_dict(t) for t in given] if isinstance(given, list) else Target.from_dict(given)
+        return cls(**params)
+
     def __repr__(self) -> str:
         defaults = {n: p.default for n, p in inspect.signature(type(self).__init__).parameters.items()}
         changed = [

@@ -6,7 +6,6 @@ import numpy as np
 
 from .. import artifact
 from ..errors import ArtifactError, InputError
-from ..features import FeatureSet, Target
 from ..features.windows import Scaling
 from .network import Net, make_engine
 from .training import History
@@ -47,18 +46,12 @@ def save_lstm(model: Any, directory: Any) -> str:
     )
 
 
-def load_lstm(cls: type, directory: Any) -> Any:
+def load_lstm(cls: Any, directory: Any) -> Any:
     """Read a model back; predictions have the bits they had before saving."""
     found = artifact.load(directory, KIND, version=VERSION, allow_nan={"validation"})
     document = found.documents["model"]
-    params = {name: value for name, value in document["model"].items() if name != "kind"}
-    params["features"] = FeatureSet.from_dict(params["features"])
-    targets = params["target"]
-    params["target"] = (
-        [Target.from_dict(t) for t in targets] if isinstance(targets, list) else Target.from_dict(targets)
-    )
     try:
-        model = cls(**params)
+        model = cls.from_dict(document["model"])
     except (TypeError, InputError) as error:
         raise ArtifactError(f"{directory} describes an LSTM this version cannot build: {error}") from error
     model.symbols_ = tuple(document["symbols"])
