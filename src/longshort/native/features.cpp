@@ -50,7 +50,7 @@ void check_symbols(const Program& program, int64_t n_symbols) {
 }
 
 // Symbols that share a state, and bars they take at a time: enough to hide the interpreter, few enough for the caches.
-constexpr int64_t BLOCK = 64, CHUNK = 8;
+constexpr int64_t BLOCK = 64, CHUNK = 16;
 
 // Fresh memory gets its pages when first written. Two threads that write into the same page wait for one another, so
 // each asks for pages of its own before: those of every n-th stretch. Advice only; where it is refused nothing changes.

@@ -177,21 +177,20 @@ void settle(int64_t width, double* out, const double* x, double* count, double w
 
 inline bool same(Operand a, Operand b) { return a.node == b.node && a.lag == b.lag; }
 
-// f(out rows, rows of K operands, i) over all lanes i, as many bars at once as lie in one piece.
+// f(rows, i) over all lanes i of K rows, results first, as many bars at once as lie in one piece.
 template <int K, class Cursor, class F>
-inline void zip(int64_t width, int64_t bars, Cursor out, const Cursor* from, F f) {
-    Cursor in[K];
-    for (int k = 0; k < K; k++) in[k] = from[k];
+inline void zip(int64_t width, int64_t bars, const Cursor* from, F f) {
+    Cursor at[K];
+    for (int k = 0; k < K; k++) at[k] = from[k];
     for (int64_t b = 0, n; b < bars; b += n) {
-        n = std::min<int64_t>(bars - b, out.left);
-        const double* x[K];
+        n = bars - b;
+        double* rows[K];
         for (int k = 0; k < K; k++) {
-            n = std::min<int64_t>(n, in[k].left);
-            x[k] = in[k].now;
+            n = std::min<int64_t>(n, at[k].left);
+            rows[k] = at[k].now;
         }
-        for (int64_t i = 0; i < n * width; i += LANES) f(out.now, x, i);
-        out.forward(n, width);
-        for (int k = 0; k < K; k++) in[k].forward(n, width);
+        for (int64_t i = 0; i < n * width; i += LANES) f(rows, i);
+        for (int k = 0; k < K; k++) at[k].forward(n, width);
     }
 }
 
@@ -249,9 +248,71 @@ Program::Program(const int32_t* ops, const int32_t* operands, const double* para
         check(outs[2 * k], outs[2 * k + 1], n);
         outputs.push_back({outs[2 * k], outs[2 * k + 1]});
     }
+    pair_moments();
+    find_actions();
     share_slots();
     for (size_t i = 0; i < code.size(); i++) rows += (slot[i] < 0 ? longest[i] + 1 : 0) + n_state_rows(code[i].op);
     rows += n_slots;
+}
+
+// A rolling variance reads the rows that its mean is made of. Side by side they are computed in one pass over these.
+void Program::pair_moments() {
+    const int32_t n = int32_t(code.size());
+    std::vector<int32_t> order, place(size_t(n), -1);
+    auto put = [&](int32_t i) {
+        place[size_t(i)] = int32_t(order.size());
+        order.push_back(i);
+    };
+    auto is_variance = [&](const Instruction& node, int32_t mean) {
+        const int k = node.op == PAIR_COVARIANCE ? 0 : node.op == MERGE_COVARIANCE ? 2 : -1;
+        const Operand* pair = code[size_t(mean)].in;
+        if (k < 0 || !same(node.in[k], pair[0]) || !same(node.in[k + 1], pair[1]) || !same(node.in[k + 2], pair[0]) ||
+            !same(node.in[k + 3], pair[1]))
+            return false;
+        return std::all_of(node.in, node.in + node.n_operands,
+                           [&](Operand from) { return from.node != mean && place[size_t(from.node)] >= 0; });
+    };
+    for (int32_t i = 0; i < n; i++) {
+        if (place[size_t(i)] >= 0) continue;
+        put(i);
+        for (int32_t j = i + 1; code[size_t(i)].op == MERGE_MEAN && j < n; j++) {
+            if (place[size_t(j)] >= 0 || !is_variance(code[size_t(j)], i)) continue;
+            code[size_t(i)].paired = true;
+            put(j);
+            break;
+        }
+    }
+    std::vector<Instruction> moved;
+    std::vector<int32_t> lags;
+    for (int32_t i : order) {
+        moved.push_back(code[size_t(i)]);
+        lags.push_back(longest[size_t(i)]);
+        for (int k = 0; k < moved.back().n_operands; k++) moved.back().in[k].node = place[size_t(moved.back().in[k].node)];
+    }
+    for (Operand& output : outputs) output.node = place[size_t(output.node)];
+    code.swap(moved);
+    longest.swap(lags);
+}
+
+void Program::find_actions() {
+    action.assign(code.size(), 0);
+    auto mark = [&](bool factors) {
+        for (const Instruction& node : code) {
+            const bool factor = node.op == PRICE_FACTOR || node.op == SHARE_FACTOR;
+            for (int k = 0; k < node.n_operands; k++)
+                if ((factor && k > 0) == factors) action[size_t(node.in[k].node)] = factors;
+        }
+    };
+    mark(true);
+    mark(false);
+    for (Operand output : outputs) action[size_t(output.node)] = 0;
+    for (const Instruction& node : code) {
+        for (int k = 1; (node.op == PRICE_FACTOR || node.op == SHARE_FACTOR) && k < node.n_operands; k++) {
+            const Instruction& from = code[size_t(node.in[k].node)];
+            if (from.op == FETCH && node.in[k].lag == 0) actions.push_back({int(from.p[0]), k == 1 ? 1.0 : 0.0});
+            else plain_actions = false;
+        }
+    }
 }
 
 // A row that nobody reads with a lag is free again after its last reader, so such rows take turns in a few slots, which
@@ -271,11 +332,14 @@ void Program::share_slots() {
             unused.pop_back();
             if (last[size_t(i)] == 0) unused.push_back(slot[size_t(i)]);  // nobody reads it
         }
-        for (int k = 0; k < node.n_operands; k++) {
-            const int32_t from = node.in[k].node;
-            if (slot[size_t(from)] < 0 || last[size_t(from)] != i) continue;
-            last[size_t(from)] = -1;  // an operand may appear twice
-            unused.push_back(slot[size_t(from)]);
+        if (node.paired) continue;  // both of the pair write before either's operands are free
+        for (int32_t reader = i > 0 && code[size_t(i) - 1].paired ? i - 1 : i; reader <= i; reader++) {
+            for (int k = 0; k < code[size_t(reader)].n_operands; k++) {
+                const int32_t from = code[size_t(reader)].in[k].node;
+                if (slot[size_t(from)] < 0 || last[size_t(from)] < reader || last[size_t(from)] > i) continue;
+                last[size_t(from)] = -1;  // an operand may appear twice
+                unused.push_back(slot[size_t(from)]);
+            }
         }
     }
 }
@@ -386,28 +450,53 @@ bool State::run_on(int64_t width, int64_t bars, Cursor out, Cursor in, double* v
 }
 
 // Whether no symbol has a split or a dividend in these bars, where that can be told at a glance.
-bool State::quiet(const Column* columns, const Instruction& factor, int64_t bar, int64_t bars) const {
-    for (int k = 1; k < factor.n_operands; k++) {
-        const Instruction& action = program_->code[size_t(factor.in[k].node)];
-        if (action.op != FETCH || factor.in[k].lag != 0) return false;
-        const Column& column = columns[int(action.p[0])];
+bool State::quiet(const Column* columns, int64_t bar, int64_t bars) const {
+    if (chunk_ == 1 || !program_->plain_actions) return false;
+    for (auto [input, none] : program_->actions) {
+        const Column& column = columns[input];
         if (column.symbol_stride != 0) return false;
         for (int64_t b = bar; b < bar + bars; b++)
-            if (column.data[b * column.bar_stride] != (k == 1 ? 1.0 : 0.0)) return false;
+            if (column.data[b * column.bar_stride] != none) return false;
     }
     return true;
 }
 
+// A mean and the variance after it, of two windows side by side; each as the instruction alone would have it.
+void State::moments(size_t index, int64_t bars) {
+    const Instruction &mean = program_->code[index], &variance = program_->code[index + 1];
+    const vec share = all(mean.p[0]), weight = all(variance.p[0]);
+    const Cursor out = rings_[index], squares = rings_[index + 1], x = at_operand(mean.in[0]), y = at_operand(mean.in[1]);
+    auto both = [&](double* const* rows, int64_t i) {
+        vec a = at(rows[2], i), b = at(rows[3], i), d = a - b;
+        at(rows[0], i) = a + (b - a) * share;
+        return d * d * weight;
+    };
+    if (variance.op == PAIR_COVARIANCE) {
+        const Cursor rows[] = {out, squares, x, y};
+        return zip<4>(width_, bars, rows, [&](double* const* rows, int64_t i) { at(rows[1], i) = both(rows, i); });
+    }
+    const Cursor rows[] = {out, squares, x, y, at_operand(variance.in[0]), at_operand(variance.in[1])};
+    zip<6>(width_, bars, rows, [&](double* const* rows, int64_t i) {
+        at(rows[1], i) = (at(rows[4], i) + at(rows[5], i)) + both(rows, i);
+    });
+}
+
 void State::step(const Column* columns, int64_t bar, int64_t bars) {
     const int64_t width = width_;
+    const bool still = quiet(columns, bar, bars);
+    int64_t asked = chunk_ > 1 ? 0 : chunk_;
     for (size_t index = 0; index < program_->code.size(); index++) {
         const Instruction& node = program_->code[index];
         const double p0 = node.p[0];
-        if (int64_t(index) < chunk_ && chunk_ > 1) ask(columns, bar + chunk_ + int64_t(index));
-        Cursor out = rings_[index], in[MAX_OPERANDS];
+        if (asked < chunk_) ask(columns, bar + chunk_ + asked++);
+        if (node.paired) {
+            moments(index++, bars);
+            continue;
+        }
+        Cursor rows[1 + MAX_OPERANDS], &out = rows[0], *in = rows + 1;
+        out = rings_[index];
         for (int k = 0; k < node.n_operands; k++) in[k] = at_operand(node.in[k]);
         double* state = states_[index];
-        bool still = false;
         auto unary = [&](auto f) {  // as many bars at once as lie in one piece
             if (bars == 1) return map(width, out.now, in[0].now, f);
             Cursor to = out, x = in[0];
@@ -419,6 +508,11 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
             }
         };
         auto binary = [&](auto f) {
+            const Instruction& second = program_->code[size_t(node.in[1].node)];
+            if (second.op == CONSTANT) {
+                const vec y = all(second.p[0]);
+                return unary([f, y](vec x) { return f(x, y); });
+            }
             if (bars == 1) return map(width, out.now, in[0].now, in[1].now, f);
             Cursor to = out, x = in[0], y = in[1];
             for (int64_t b = 0, n; b < bars; b += n) {
@@ -436,7 +530,9 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
             }
         };
         switch (node.op) {
-            case FETCH: fetch(out, columns[int(p0)], bar, bars, int64_t(node.p[1])); break;
+            case FETCH:
+                if (!(still && program_->action[index])) fetch(out, columns[int(p0)], bar, bars, int64_t(node.p[1]));
+                break;
             case ADD: binary([](vec x, vec y) { return x + y; }); break;
             case SUBTRACT: binary([](vec x, vec y) { return x - y; }); break;
             case MULTIPLY: binary([](vec x, vec y) { return x * y; }); break;
@@ -470,28 +566,14 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
             case IS_MISSING: unary([](vec x) { return ones_where(~number(x)); }); break;
             case MERGE_MEAN: binary([p0](vec x, vec y) { return x + (y - x) * all(p0); }); break;
             case PAIR_COVARIANCE:
-                if (same(node.in[0], node.in[2]) && same(node.in[1], node.in[3])) {  // a variance
-                    binary([p0](vec x, vec y) {
-                        vec d = x - y;
-                        return d * d * all(p0);
-                    });
-                    break;
-                }
-                zip<4>(width, bars, out, in, [p0](double* to, const double* const* x, int64_t i) {
-                    at(to, i) = (at(x[0], i) - at(x[1], i)) * (at(x[2], i) - at(x[3], i)) * all(p0);
+                zip<5>(width, bars, rows, [p0](double* const* x, int64_t i) {
+                    at(x[0], i) = (at(x[1], i) - at(x[2], i)) * (at(x[3], i) - at(x[4], i)) * all(p0);
                 });
                 break;
             case MERGE_COVARIANCE:
-                if (same(node.in[2], node.in[4]) && same(node.in[3], node.in[5])) {  // a variance
-                    zip<4>(width, bars, out, in, [p0](double* to, const double* const* x, int64_t i) {
-                        vec d = at(x[2], i) - at(x[3], i);
-                        at(to, i) = (at(x[0], i) + at(x[1], i)) + d * d * all(p0);
-                    });
-                    break;
-                }
-                zip<6>(width, bars, out, in, [p0](double* to, const double* const* x, int64_t i) {
-                    at(to, i) = (at(x[0], i) + at(x[1], i)) +
-                                (at(x[2], i) - at(x[3], i)) * (at(x[4], i) - at(x[5], i)) * all(p0);
+                zip<7>(width, bars, rows, [p0](double* const* x, int64_t i) {
+                    at(x[0], i) = (at(x[1], i) + at(x[2], i)) +
+                                  (at(x[3], i) - at(x[4], i)) * (at(x[5], i) - at(x[6], i)) * all(p0);
                 });
                 break;
             case EXPONENTIAL_MEAN:
@@ -501,14 +583,12 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
                 });
                 break;
             case PRICE_FACTOR:
-                still = quiet(columns, node, bar, bars);
                 each([&](double* to, const double* close) {
                     const double *split = in[1].next(width), *dividend = in[2].next(width);
                     price_factor(width, to, close, split, dividend, state, state + width, still);
                 });
                 break;
             case SHARE_FACTOR:
-                still = quiet(columns, node, bar, bars);
                 each([&](double* to, const double* close) {
                     price_factor(width, to, close, in[1].next(width), nullptr, state, state + width, still);
                 });
@@ -519,10 +599,9 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
             case SETTLE:
                 if (steady_[index]) {  // x - x is 0, all bits clear, unless x is missing
                     ivec bad{};
-                    zip<1>(width, bars, out, in, [&bad](double* to, const double* const* x, int64_t i) {
-                        vec now = at(x[0], i);
+                    unary([&bad](vec now) {
                         bad |= (ivec)(now - now);
-                        at(to, i) = now;
+                        return now;
                     });
                     if (!any(bad)) break;
                 }

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 namespace features {
@@ -41,12 +42,16 @@ struct Instruction {
     int32_t n_operands;
     Operand in[MAX_OPERANDS];
     double p[MAX_PARAMETERS];
+    bool paired = false;  // a mean whose variance is the next instruction and is computed along with it
 };
 
 struct Program {
     std::vector<Instruction> code;
     std::vector<int32_t> longest;  // the longest lag with which each instruction is read
     std::vector<int32_t> slot;     // where an instruction that nobody reads with a lag keeps its rows; -1: own ring
+    std::vector<uint8_t> action;   // a fetch of splits or dividends that nothing but adjustment factors reads
+    std::vector<std::pair<int, double>> actions;  // inputs that adjustment factors read, and their value of no action
+    bool plain_actions = true;                    // whether these are all that the factors depend on
     std::vector<Operand> outputs;
     int32_t n_slots = 0;
     int64_t rows = 0;  // rows of memory when bars are taken one at a time
@@ -57,6 +62,8 @@ struct Program {
             int64_t n_outs, int n_inputs);
 
 private:
+    void pair_moments();
+    void find_actions();
     void share_slots();
 };
 
@@ -101,7 +108,8 @@ private:
     void step(const Column* columns, int64_t bar, int64_t bars);
     static bool run_on(int64_t width, int64_t bars, Cursor out, Cursor in, double* value, double alpha);
     void fetch(Cursor out, const Column& column, int64_t bar, int64_t bars, int64_t symbol) const;
-    bool quiet(const Column* columns, const Instruction& factor, int64_t bar, int64_t bars) const;
+    bool quiet(const Column* columns, int64_t bar, int64_t bars) const;
+    void moments(size_t index, int64_t bars);
     void ask(const Column* columns, int64_t bar) const;
     Cursor at_operand(Operand from) const {
         Cursor cursor = rings_[size_t(from.node)];
