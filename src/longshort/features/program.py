@@ -305,7 +305,7 @@ def run(
 ) -> np.ndarray:
     """Run a native program over history and return (n_bars - start, n_symbols, n_outputs)."""
     n_bars, n_symbols, n_outputs = shape
-    wanted = (n_bars - start, n_symbols, n_outputs)
+    wanted, fresh = (n_bars - start, n_symbols, n_outputs), out is None
     if out is None:
         out = _aligned(wanted)
     elif not isinstance(out, np.ndarray) or (out.shape, out.dtype) != (wanted, np.float64):
@@ -316,7 +316,7 @@ def run(
         raise InputError("out must be C-ordered and writeable. Make it with numpy.empty.")
     if threads is None:
         threads = 1 if n_bars * n_symbols * program.size < 4_000_000 else _available_cpus()
-    program.run(list(columns), n_bars, n_symbols, out, start, threads)
+    program.run(list(columns), n_bars, n_symbols, out, start, threads, fresh)
     return out
 
 

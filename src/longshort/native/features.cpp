@@ -50,30 +50,46 @@ void check_symbols(const Program& program, int64_t n_symbols) {
 }
 
 // Symbols that share a state, and bars they take at a time: enough to hide the interpreter, few enough for the caches.
-constexpr int64_t BLOCK = 64, CHUNK = 16;
+// After a stretch of bars memory is asked for ahead.
+constexpr int64_t BLOCK = 64, CHUNK = 16, STRETCH = 64;
 
-// Fresh memory gets its pages when first written. Two threads that write into the same page wait for one another, so
-// each asks for pages of its own before: those of every n-th stretch. Advice only; where it is refused nothing changes.
-void populate(double* begin, int64_t size, int64_t thread, int64_t n_threads) {
+// Fresh memory gets its pages, zeroed, when first written. Threads that write into the same page wait for one another, so
+// pages are asked for a little ahead, each by one thread while the others compute. Advice only; where it is refused
+// nothing changes.
+class FreshPages {
+public:
+    FreshPages(double* begin, int64_t size) {
 #if defined(__linux__)
-    constexpr uintptr_t STRETCH = uintptr_t(1) << 21;
-    constexpr int POPULATE_WRITE = 23;  // MADV_POPULATE_WRITE: Linux 5.14
-    const uintptr_t from = (uintptr_t(begin) + 4095) / 4096 * 4096, to = uintptr_t(begin + size) / 4096 * 4096;
-    if (to < from + 2 * STRETCH || sysconf(_SC_PAGESIZE) != 4096) return;
-    uintptr_t at = from;
-    for (int64_t k = 0; at < to; k++) {
-        uintptr_t next = std::min(to, (at / STRETCH + 1) * STRETCH);
-        if (k % n_threads == thread && madvise((void*)at, next - at, POPULATE_WRITE) != 0) return;
-        at = next;
-    }
+        begin_ = (uintptr_t(begin) + STRETCH - 1) / STRETCH * STRETCH;
+        const uintptr_t end = uintptr_t(begin + size) / STRETCH * STRETCH;
+        if (end > begin_ && sysconf(_SC_PAGESIZE) == 4096) n_ = int64_t((end - begin_) / STRETCH);
 #else
-    (void)begin, (void)size, (void)thread, (void)n_threads;
+        (void)begin, (void)size;
 #endif
-}
+    }
+    void ask(const double* before) {
+#if defined(__linux__)
+        if (claimed_ >= n_) return;
+        const int64_t wanted = std::min(n_, (int64_t(uintptr_t(before)) - int64_t(begin_)) / STRETCH + AHEAD);
+        for (int64_t k; claimed_ < wanted && (k = claimed_++) < n_;)
+            madvise((void*)(begin_ + uintptr_t(k * STRETCH)), size_t(STRETCH), POPULATE_WRITE);
+#else
+        (void)before;
+#endif
+    }
 
-// All of history. Blocks of symbols go to threads; each block is the loop of State::step.
+private:
+    static constexpr int64_t STRETCH = int64_t(1) << 21, AHEAD = 3;
+    static constexpr int POPULATE_WRITE = 23;  // MADV_POPULATE_WRITE: Linux 5.14
+    uintptr_t begin_ = 0;
+    int64_t n_ = 0;
+    std::atomic<int64_t> claimed_{0};
+};
+
+// All of history. Blocks of symbols go to threads; each block is the loop of State::step. `fresh`: nobody has written
+// into `out` before.
 void run_history(const Compiled& compiled, const std::vector<Doubles>& inputs, int64_t n_bars, int64_t n_symbols,
-                 Result out, int64_t out_from, int threads) {
+                 Result out, int64_t out_from, int threads, bool fresh) {
     const Program& program = *compiled.program;
     std::vector<Column> columns = columns_of(program, inputs, n_bars, n_symbols);
     check_symbols(program, n_symbols);
@@ -86,16 +102,23 @@ void run_history(const Compiled& compiled, const std::vector<Doubles>& inputs, i
     const int64_t n_blocks = (n_symbols + block - 1) / block;
     std::atomic<int64_t> next{0};
     const int64_t n_threads = std::min<int64_t>(threads, n_blocks);
-    auto work = [&](int64_t thread) {
-        populate(to, int64_t(out.size()), thread, n_threads);
+    const int64_t row = n_symbols * int64_t(program.outputs.size());
+    // A result larger than the caches goes past them, so as not to be read before it is written.
+    const bool streams = int64_t(out.size()) >= (int64_t(1) << 21);
+    FreshPages pages(to, fresh && streams ? int64_t(out.size()) : 0);
+    auto work = [&] {
         for (int64_t i; (i = next++) < n_blocks;) {
             State state(compiled.program, i * block, std::min(block, n_symbols - i * block), CHUNK);
-            state.run(columns.data(), 0, n_bars, n_symbols, to, out_from);
+            for (int64_t bar = 0, stop; bar < n_bars; bar = stop) {
+                stop = std::min(bar + STRETCH, n_bars);
+                if (stop > out_from) pages.ask(to + (stop - out_from) * row);
+                state.run(columns.data(), bar, stop, n_symbols, to, out_from, streams);
+            }
         }
     };
     std::vector<std::thread> helpers;
-    for (int64_t i = 1; i < n_threads; i++) helpers.emplace_back(work, i);
-    work(0);
+    for (int64_t i = 1; i < n_threads; i++) helpers.emplace_back(work);
+    work();
     for (std::thread& helper : helpers) helper.join();
 }
 
@@ -168,7 +191,8 @@ void bind_features(nb::module_& m) {
     m.attr("FEATURE_OPS") = nb::tuple(names);
     nb::class_<Compiled>(m, "FeatureProgram", "A flat list of instructions; see program.hpp.")
         .def_static("compile", &compile, "ops"_a, "operands"_a, "parameters"_a, "outputs"_a, "n_inputs"_a)
-        .def("run", &run_history, "inputs"_a, "n_bars"_a, "n_symbols"_a, "out"_a.noconvert(), "out_from"_a = 0, "threads"_a = 1)
+        .def("run", &run_history, "inputs"_a, "n_bars"_a, "n_symbols"_a, "out"_a.noconvert(), "out_from"_a = 0, "threads"_a = 1,
+             "fresh"_a = false)
         .def_prop_ro("rows", [](const Compiled& c) { return c.program->rows; })
         .def_prop_ro("size", [](const Compiled& c) { return c.program->code.size(); });
     nb::class_<Stepper>(m, "FeatureStepper", "The carried state of a program for all symbols.")

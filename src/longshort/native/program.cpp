@@ -620,11 +620,10 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
     }
 }
 
-void State::run(const Column* columns, int64_t begin, int64_t end, int64_t n_symbols, double* out, int64_t out_from) {
+void State::run(const Column* columns, int64_t begin, int64_t end, int64_t n_symbols, double* out, int64_t out_from,
+                bool streams) {
     const int64_t n_outputs = int64_t(program_->outputs.size());
-    // A result larger than the caches goes past them, so as not to be read before it is written.
-    const bool streams = CAN_STREAM && (end - out_from) * n_symbols * n_outputs >= (int64_t(1) << 21) &&
-                         n_outputs % LANES == 0 && uintptr_t(out) % sizeof(vec) == 0;
+    streams = streams && CAN_STREAM && n_outputs % LANES == 0 && uintptr_t(out) % sizeof(vec) == 0;
     std::vector<Cursor> outputs;
     std::vector<const double*> rows(static_cast<size_t>(n_outputs));
     for (int64_t bar = begin, bars; bar < end; bar += bars) {

@@ -79,8 +79,9 @@ public:
     State(std::shared_ptr<const Program> program, int64_t first, int64_t count, int64_t chunk);
     void reset();
     // Advance by bars [begin, end) of the columns. `out` is (bars, symbols, outputs) from bar `out_from` on; null: nothing
-    // is written.
-    void run(const Column* columns, int64_t begin, int64_t end, int64_t n_symbols, double* out, int64_t out_from);
+    // is written. `streams`: past the caches.
+    void run(const Column* columns, int64_t begin, int64_t end, int64_t n_symbols, double* out, int64_t out_from,
+             bool streams = false);
     double* memory() { return memory_.get(); }
     int64_t size() const { return rows_ * width_; }
     int64_t time() const { return time_; }
