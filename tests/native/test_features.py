@@ -107,6 +107,29 @@ def test_a_window_of_equal_values_has_exactly_that_mean_and_no_spread():
     assert set(out[20:, 0, 1]) == {0.0}
 
 
+@pytest.mark.parametrize("n", [2, 3, 20, 33, 64])
+@pytest.mark.parametrize("n_bars", [1, 17, 300])
+def test_a_mean_and_its_variance_have_the_bits_they_have_apart(n, n_bars):
+    x = np.random.default_rng(n).normal(100, 1, (n_bars, 67))
+    x[n_bars // 2, 5] = np.nan
+
+    def values(*wanted):
+        a = Assembly()
+        fx, twin = a.fetch("x"), a.fetch("twin")
+        made = {
+            "mean": lambda: a.mean(fx, n),
+            "variance": lambda: a.covariance(fx, fx, n),
+            "apart": lambda: a.covariance(fx, twin, n),
+        }
+        out = np.empty((n_bars, 67, len(wanted)))
+        a.compile([made[name]() for name in wanted]).run([x, x.copy()], n_bars, 67, out)
+        return dict(zip(wanted, np.moveaxis(out, 2, 0), strict=True))
+
+    together, apart, alone = values("variance", "mean"), values("apart"), values("mean")
+    np.testing.assert_array_equal(together["variance"], apart["apart"])
+    np.testing.assert_array_equal(together["mean"], alone["mean"])
+
+
 def test_operands_that_come_later_and_wrong_shapes_are_refused():
     tables = np.zeros((1, 6, 2), np.int32), np.zeros((1, 3))
     add, none = np.array([NAMES.index("add")], np.int32), np.zeros((0, 2), np.int32)
