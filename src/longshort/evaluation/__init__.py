@@ -10,6 +10,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "WalkForward": "splits",
     "judge": "verdict",
     "referee": "outsiders",
+    "selection": None,
     "statistics": None,
     "walk_forward": "study",
 }

@@ -1,0 +1,406 @@
+"""What selection does to results: Sharpe ratios, the best of many, and tests that know how many were tried.
+
+Notation: SR the Sharpe ratio per bar, T the number of bars, g3 and g4 skewness and kurtosis of the returns, N trials.
+
+``probabilistic_sharpe``   Bailey and Lopez de Prado (2012): P(true SR > benchmark), given T, g3, g4
+``expected_max_sharpe``    the SR that the best of N useless trials is expected to show (False Strategy theorem)
+``deflated_sharpe``        Bailey and Lopez de Prado (2014): the probabilistic SR against that expectation
+``minimum_backtest_length``  Bailey, Borwein, Lopez de Prado and Zhu (2014): years below which N trials show SR by luck
+``probability_of_overfitting``  Bailey et al. (2017): how often the best in one half of history is below the median in
+                           the other (combinatorially symmetric cross-validation)
+``bootstrap_interval``     Politis and Romano (1994): the stationary bootstrap, for any statistic of returns
+``superior_ability``       Hansen (2005) and White (2000): is the best of many forecasts better than the benchmark?
+``confidence_set``         Hansen, Lunde and Nason (2011): the forecasts that cannot be told from the best
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import e, isfinite, nan, sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..errors import InputError, NotEnoughData, SetupError
+from .statistics import NORMAL
+
+EULER = 0.5772156649015329
+
+
+@dataclass(frozen=True)
+class SharpeTest:
+    """A Sharpe ratio with what is known about it.
+
+    Parameters
+    ----------
+    sharpe : float
+        Per bar; times the root of the bars per year is the annual one.
+    benchmark : float
+        The Sharpe ratio per bar it is compared with.
+    probability : float
+        That the true one is above the benchmark.
+    n, skewness, kurtosis
+        Of the returns; a normal distribution has kurtosis 3.
+    trials : int
+        Counted against it.
+    """
+
+    sharpe: float
+    benchmark: float
+    probability: float
+    n: int
+    skewness: float
+    kurtosis: float
+    trials: int = 1
+
+
+def probabilistic_sharpe(returns: ArrayLike, benchmark: float = 0.0) -> SharpeTest:
+    """Return the probability that the true Sharpe ratio is above a benchmark.
+
+    Parameters
+    ----------
+    returns : array (n,)
+        Simple returns per bar, net of costs; NaN rows are left out.
+    benchmark : float, default=0.0
+        Sharpe ratio per bar.
+
+    Examples
+    --------
+    Three years of days, true annual Sharpe ratio 0.8: not even its sign is beyond doubt.
+
+    >>> returns = np.random.default_rng(0).normal(0.0005, 0.01, size=756)
+    >>> test = probabilistic_sharpe(returns)
+    >>> round(test.sharpe * 252**0.5, 2), round(test.probability, 2)
+    (0.38, 0.74)
+    """
+    r = _series(returns)
+    n = len(r)
+    sharpe, skewness, kurtosis = _moments(r)
+    return SharpeTest(sharpe, benchmark, _probability(sharpe, benchmark, n, skewness, kurtosis), n, skewness, kurtosis)
+
+
+def expected_max_sharpe(trials: int, variance: float) -> float:
+    """Return the largest Sharpe ratio that `trials` useless strategies are expected to show.
+
+    Parameters
+    ----------
+    trials : int
+        Independent trials.
+    variance : float
+        Of the Sharpe ratios (per bar) across the trials.
+
+    Examples
+    --------
+    Two hundred random strategies over two years of days: an annual Sharpe ratio near 2 is to be expected.
+
+    >>> round(expected_max_sharpe(200, 1 / 504) * 252**0.5, 2)
+    1.96
+    """
+    if trials < 1:
+        raise InputError(f"trials must be a whole number of at least 1, was {trials!r}.")
+    if trials == 1:
+        return 0.0
+    high = (1 - EULER) * NORMAL.inv_cdf(1 - 1 / trials) + EULER * NORMAL.inv_cdf(1 - 1 / (trials * e))
+    return sqrt(max(variance, 0.0)) * high
+
+
+def deflated_sharpe(
+    returns: ArrayLike, sharpes: Sequence[float] | None = None, trials: int | None = None
+) -> SharpeTest:
+    """Return the probability that the true Sharpe ratio is above what the best of all trials shows by luck.
+
+    Parameters
+    ----------
+    returns : array (n,)
+        Simple returns per bar of the strategy that was chosen.
+    sharpes : sequence of float, optional
+        Sharpe ratios per bar of all trials, the chosen one included. By default those the ledger in force has recorded.
+        With fewer than two their variance is taken to be that of the estimate itself, 1 / n.
+    trials : int, optional
+        How many were tried, where more were tried than left a Sharpe ratio; by default the ledger's count.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> tried = rng.normal(0, 0.01, size=(504, 200))
+    >>> best = tried[:, np.argmax(tried.mean(axis=0) / tried.std(axis=0))]
+    >>> test = deflated_sharpe(best, (tried.mean(axis=0) / tried.std(axis=0, ddof=1)).tolist())
+    >>> test.sharpe * 252**0.5 > 1.5, test.probability < 0.6
+    (True, True)
+    """
+    from .. import ledger
+
+    r = _series(returns)
+    if sharpes is None:
+        facts = [record.facts for record in ledger.current().records(ledger.TRIAL)]
+        sharpes = [f["sharpe"] for f in facts if isinstance(f.get("sharpe"), int | float)]
+        trials = max(ledger.trials(), 1) if trials is None else trials
+    known = np.array([s for s in sharpes if isfinite(s)])
+    count = max(len(known), 1) if trials is None else trials
+    variance = float(np.var(known, ddof=1)) if len(known) > 1 else 1.0 / len(r)
+    found = probabilistic_sharpe(r, expected_max_sharpe(count, variance))
+    return SharpeTest(**(vars(found) | {"trials": count}))
+
+
+def minimum_backtest_length(trials: int, sharpe: float = 1.0) -> float:
+    """Return the years of data below which the best of `trials` useless strategies shows this annual Sharpe ratio.
+
+    Examples
+    --------
+    With five years of data no more than 45 configurations may be tried (Bailey et al., 2014, section 4):
+
+    >>> round(minimum_backtest_length(45), 1)
+    5.0
+    """
+    if sharpe <= 0:
+        raise InputError(f"sharpe must be above 0, was {sharpe!r}.")
+    return (expected_max_sharpe(trials, 1.0) / sharpe) ** 2
+
+
+@dataclass(frozen=True)
+class Overfitting:
+    """How often the best of the past was worse than the median afterwards.
+
+    Parameters
+    ----------
+    probability : float
+        Of overfitting; a half is what choosing at random gives.
+    ranks : array (n_splits,)
+        Relative rank, in (0, 1), of the best of one half in the other half.
+    loss : float
+        How often the chosen one then lost money.
+    slope : float
+        Of its performance afterwards regressed on its performance before; below 0 the better the worse.
+    """
+
+    probability: float
+    ranks: np.ndarray
+    loss: float
+    slope: float
+
+
+def probability_of_overfitting(returns: ArrayLike, blocks: int = 16) -> Overfitting:
+    """Cut history into blocks, choose the best trial on every half of them, look at its rank on the other half.
+
+    Parameters
+    ----------
+    returns : array (n_rows, n_trials)
+        Returns of every trial on the same rows.
+    blocks : int, default=16
+        Even; 16 blocks make 12,870 splits.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> noise = rng.normal(size=(800, 20))
+    >>> 0.3 < probability_of_overfitting(noise, blocks=8).probability < 0.7
+    True
+    >>> noise[:, 7] += 0.3                                   # one that really works
+    >>> probability_of_overfitting(noise, blocks=8).probability
+    0.0
+    """
+    r = np.asarray(returns, np.float64)
+    if r.ndim != 2 or r.shape[1] < 2 or not np.isfinite(r).all():
+        raise InputError(f"returns must be a finite array (n_rows, n_trials) of at least 2 trials, was {r.shape}.")
+    if blocks < 2 or blocks % 2 or blocks > 20:
+        raise InputError(f"blocks must be an even number from 2 to 20, was {blocks!r}.")
+    if len(r) < 2 * blocks:
+        raise NotEnoughData(f"{blocks} blocks need at least {2 * blocks} rows, found {len(r)}. Use fewer blocks.")
+    parts = np.array_split(r, blocks)
+    total, square = (np.array([f(part) for part in parts]) for f in (_sum, _sum_of_squares))
+    count = np.array([len(part) for part in parts])
+    halves = np.zeros((_n_choose_half(blocks), blocks), bool)
+    for i, chosen in enumerate(combinations(range(blocks), blocks // 2)):
+        halves[i, list(chosen)] = True
+    before, after = (_sharpe_of(h, total, square, count) for h in (halves, ~halves))
+    best = np.argmax(before, axis=1)
+    rows = np.arange(len(best))
+    chosen_after = after[rows, best]
+    below = (after < chosen_after[:, None]).sum(axis=1) + 0.5 * ((after == chosen_after[:, None]).sum(axis=1) - 1)
+    ranks = (below + 1) / (r.shape[1] + 1)
+    spread = before[rows, best] - before[rows, best].mean()
+    slope = float(spread @ chosen_after / (spread @ spread)) if spread @ spread > 0 else nan
+    return Overfitting(float((ranks <= 0.5).mean()), ranks, float((chosen_after < 0).mean()), slope)
+
+
+def bootstrap_interval(
+    returns: ArrayLike,
+    statistic: Callable[[np.ndarray], float],
+    level: float = 0.95,
+    draws: int = 1000,
+    length: float | None = None,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the percentile interval of a statistic of returns under the stationary bootstrap.
+
+    Parameters
+    ----------
+    returns : array (n,)
+        In order of time; NaN rows are left out.
+    statistic : callable
+        Takes returns (n,), gives a number, for example `metrics.sharpe` or `metrics.max_drawdown`.
+    level : float, default=0.95
+        Coverage.
+    draws : int, default=1000
+        Resampled histories.
+    length : float, optional
+        Mean length of a block in bars; the cube root of n by default, at least 5.
+    seed : int, default=0
+        Of the draws.
+
+    Examples
+    --------
+    >>> from longshort import metrics
+    >>> returns = np.random.default_rng(1).normal(0.0005, 0.01, size=1000)
+    >>> low, high = bootstrap_interval(returns, metrics.sharpe)
+    >>> low < metrics.sharpe(returns) < high
+    True
+    """
+    r = _series(returns)
+    if not 0 < level < 1:
+        raise InputError(f"level must lie between 0 and 1, was {level!r}.")
+    mean_length = max(5.0, len(r) ** (1 / 3)) if length is None else float(length)
+    rng = np.random.default_rng(seed)
+    values = np.array([statistic(r[_stationary_rows(len(r), mean_length, rng)]) for _ in range(draws)])
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def superior_ability(losses: Mapping[str, ArrayLike], benchmark: ArrayLike, seed: int = 0) -> dict[str, Any]:
+    """Test whether the best of several forecasts beats the benchmark, knowing it was chosen as the best.
+
+    Parameters
+    ----------
+    losses : mapping of str to array (n,)
+        Loss of each forecast per date.
+    benchmark : array (n,)
+        Loss of the benchmark.
+    seed : int, default=0
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        ``spa`` the consistent p-value of Hansen (2005), ``reality_check`` the upper one, which is White's (2000), and
+        ``best``, the forecast with the lowest mean loss. Uses the `arch` package.
+    """
+    names, matrix, base = _losses(losses, benchmark)
+    bootstrap = _arch()
+    test = bootstrap.SPA(base, matrix, reps=1000, block_size=_block(len(base)), bootstrap="stationary", seed=seed)
+    test.compute()
+    return {
+        "spa": float(test.pvalues["consistent"]),
+        "reality_check": float(test.pvalues["upper"]),
+        "best": names[int(np.argmin(matrix.mean(axis=0)))],
+    }
+
+
+def confidence_set(losses: Mapping[str, ArrayLike], level: float = 0.9, seed: int = 0) -> dict[str, float]:
+    """Return the p-value of every forecast in the model confidence set; those above 1 - level belong to it.
+
+    Parameters
+    ----------
+    losses : mapping of str to array (n,)
+        Loss of each forecast per date, on the same dates.
+    level : float, default=0.9
+        Confidence that the best is in the set.
+    seed : int, default=0
+        Of the bootstrap. Uses the `arch` package.
+    """
+    names, matrix, _ = _losses(losses, None)
+    if len(names) < 2:
+        raise InputError(f"A confidence set compares at least two forecasts, was given {len(names)}.")
+    bootstrap = _arch()
+    mcs = bootstrap.MCS(
+        matrix, size=1 - level, reps=1000, block_size=_block(len(matrix)), bootstrap="stationary", seed=seed
+    )
+    mcs.compute()
+    return {names[int(i)]: float(row["Pvalue"]) for i, row in mcs.pvalues.iterrows()}
+
+
+# -------------------------------------------------------------------------------------------------------------- helpers
+
+
+def _series(returns: ArrayLike) -> np.ndarray:
+    r = np.asarray(returns, np.float64)
+    if r.ndim != 1:
+        raise InputError(f"returns must be one series (n,), was of shape {r.shape}.")
+    r = r[~np.isnan(r)]
+    if np.isinf(r).any():
+        raise InputError("returns must be finite; there are infinite ones.")
+    if len(r) < 3:
+        raise NotEnoughData(f"At least 3 returns are needed, found {len(r)}.")
+    return r
+
+
+def _moments(r: np.ndarray) -> tuple[float, float, float]:
+    apart = r - r.mean()
+    spread = float(np.sqrt((apart**2).mean()))
+    if spread <= 1e-15 * max(abs(float(r.mean())), 1e-300):
+        return nan, nan, nan
+    sharpe = float(r.mean() / np.std(r, ddof=1))
+    return sharpe, float((apart**3).mean() / spread**3), float((apart**4).mean() / spread**4)
+
+
+def _probability(sharpe: float, benchmark: float, n: int, skewness: float, kurtosis: float) -> float:
+    if not isfinite(sharpe):
+        return nan
+    variance = 1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2
+    return NORMAL.cdf((sharpe - benchmark) * sqrt(n - 1) / sqrt(max(variance, 1e-12)))
+
+
+def _n_choose_half(n: int) -> int:
+    from math import comb
+
+    return comb(n, n // 2)
+
+
+def _sum(part: np.ndarray) -> np.ndarray:
+    return part.sum(axis=0)
+
+
+def _sum_of_squares(part: np.ndarray) -> np.ndarray:
+    return (part**2).sum(axis=0)
+
+
+def _sharpe_of(halves: np.ndarray, total: np.ndarray, square: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Sharpe ratio per bar of every trial on every half, (n_splits, n_trials)."""
+    n = halves @ count
+    mean = (halves @ total) / n[:, None]
+    variance = np.maximum((halves @ square) / n[:, None] - mean**2, 1e-300)
+    return mean / np.sqrt(variance)
+
+
+def _stationary_rows(n: int, length: float, rng: np.random.Generator) -> np.ndarray:
+    """Rows of one resampled history: blocks of geometric length that wrap around the end."""
+    starts_here = rng.random(n) < 1.0 / length
+    starts_here[0] = True
+    first = rng.integers(0, n, size=n)
+    at = np.flatnonzero(starts_here)
+    block = np.cumsum(starts_here) - 1
+    return (first[at][block] + np.arange(n) - at[block]) % n
+
+
+def _block(n: int) -> int:
+    return max(2, round(n ** (1 / 3)))
+
+
+def _losses(losses: Mapping[str, ArrayLike], benchmark: ArrayLike | None) -> tuple[list[str], np.ndarray, np.ndarray]:
+    names = list(losses)
+    columns = [np.asarray(losses[name], np.float64) for name in names]
+    base = columns[0] if benchmark is None else np.asarray(benchmark, np.float64)
+    if any(c.shape != base.shape or c.ndim != 1 for c in columns):
+        raise InputError(f"Losses must be series of the same length, were {[c.shape for c in [*columns, base]]}.")
+    keep = np.isfinite(np.stack([*columns, base])).all(axis=0)
+    if keep.sum() < 10:
+        raise NotEnoughData(f"At least 10 dates with all losses are needed, found {int(keep.sum())}.")
+    return names, np.stack(columns, axis=1)[keep], base[keep]
+
+
+def _arch() -> Any:
+    try:
+        from arch import bootstrap
+    except ImportError as error:
+        raise SetupError("This test needs the package arch: pip install 'longshort[stats]'.") from error
+    return bootstrap

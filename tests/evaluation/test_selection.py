@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+
+from longshort import ledger, metrics
+from longshort.errors import InputError, NotEnoughData
+from longshort.evaluation import selection as s
+
+
+def test_deflated_sharpe_gives_the_number_of_its_authors():
+    """Bailey and Lopez de Prado (2014), section 5: annual SR 2.5 over 1,250 days, skewness -3, kurtosis 10, 100 trials
+    with an annual variance of 1/2: the benchmark is 0.1132 a day and the probability 0.9004."""
+    benchmark = s.expected_max_sharpe(100, 0.5 / 250)
+    assert benchmark == pytest.approx(0.1132, abs=5e-5)
+    assert s._probability(2.5 / np.sqrt(250), benchmark, 1250, -3.0, 10.0) == pytest.approx(0.9004, abs=2e-4)
+
+
+def test_five_years_allow_forty_five_trials():
+    """Bailey, Borwein, Lopez de Prado and Zhu (2014): with five years no more than 45 independent configurations."""
+    assert s.minimum_backtest_length(45) < 5.05
+    assert s.minimum_backtest_length(46) > 4.95
+    assert s.minimum_backtest_length(45, sharpe=2.0) == pytest.approx(s.minimum_backtest_length(45) / 4)
+
+
+def test_moments_are_those_of_scipy():
+    from scipy import stats
+
+    r = np.random.default_rng(0).standard_t(5, size=400)
+    found = s.probabilistic_sharpe(r, 0.01)
+    assert found.skewness == pytest.approx(stats.skew(r), rel=1e-12)
+    assert found.kurtosis == pytest.approx(stats.kurtosis(r, fisher=False), rel=1e-12)
+    assert found.sharpe * np.sqrt(252) == pytest.approx(metrics.sharpe(r / 100), rel=1e-12)
+
+
+def test_the_probabilistic_sharpe_is_calibrated_on_noise():
+    rng = np.random.default_rng(1)
+    found = [s.probabilistic_sharpe(rng.standard_t(6, size=500)).probability for _ in range(800)]
+    assert abs(np.mean(np.array(found) > 0.95) - 0.05) < 0.025
+
+
+def test_the_best_of_many_is_deflated():
+    """Best of 200 noise strategies: raw Sharpe above 1.5, deflated probability about a half."""
+    raw, deflated = [], []
+    for k in range(15):
+        tried = np.random.default_rng(k).normal(0, 0.01, size=(504, 200))
+        sharpes = tried.mean(axis=0) / tried.std(axis=0, ddof=1)
+        best = tried[:, np.argmax(sharpes)]
+        found = s.deflated_sharpe(best, sharpes.tolist())
+        assert found.trials == 200
+        assert s.probabilistic_sharpe(best).probability > 0.95
+        raw.append(metrics.sharpe(best))
+        deflated.append(found.probability)
+    assert min(raw) > 1.5
+    assert np.median(deflated) < 0.6
+    assert max(deflated) < 0.95
+
+
+def test_the_ledger_in_force_is_asked_by_default(tmp_path):
+    returns = np.random.default_rng(1).normal(0.001, 0.01, size=300)
+    with ledger.project(tmp_path):
+        for i in range(5):
+            ledger.record("trial", trial=str(i), sharpe=0.02 * i)
+        ledger.record("trial", trial="without a Sharpe ratio")
+        found = s.deflated_sharpe(returns)
+    assert found.trials == 6
+    assert found.benchmark == pytest.approx(s.expected_max_sharpe(6, float(np.var(0.02 * np.arange(5), ddof=1))))
+
+
+def test_overfitting_of_two_trials_counted_by_hand():
+    """Four blocks of two rows. Trial 0 is best in the first two blocks, trial 1 in the last two: of the six halves the
+    two pure ones mislead (relative rank 1/3), and in the four mixed ones both are equal before and after."""
+    good, bad = [2.0, 1.0], [-1.0, -2.0]
+    returns = np.array([good * 2 + bad * 2, bad * 2 + good * 2]).T
+    found = s.probability_of_overfitting(returns, blocks=4)
+    assert len(found.ranks) == 6
+    np.testing.assert_allclose(np.sort(found.ranks), [1 / 3, 1 / 3, 0.5, 0.5, 0.5, 0.5])
+    assert found.probability == 1.0
+    assert found.loss == pytest.approx(2 / 6)
+
+
+def test_overfitting_tells_luck_from_skill():
+    rng = np.random.default_rng(3)
+    lucky = [s.probability_of_overfitting(rng.normal(size=(400, 10)), blocks=8).probability for _ in range(40)]
+    assert abs(np.mean(lucky) - 0.5) < 0.1
+    skilled = rng.normal(size=(400, 10)) + np.eye(10)[4] * 0.4
+    assert s.probability_of_overfitting(skilled, blocks=8).probability < 0.02
+
+
+def test_bootstrap_intervals_hold_what_they_promise():
+    rng = np.random.default_rng(5)
+    inside = 0
+    for k in range(200):
+        noise = rng.normal(size=401)
+        r = 0.1 + noise[1:] + 0.5 * noise[:-1]  # autocorrelated: independent draws would be too sure of themselves
+        low, high = s.bootstrap_interval(r, np.mean, level=0.9, draws=200, length=12, seed=k)
+        inside += low < 0.1 < high
+    assert 0.83 < inside / 200 < 0.95
+
+
+def test_resampled_blocks_follow_time_and_wrap():
+    rows = s._stationary_rows(1000, 20.0, np.random.default_rng(0))
+    follows = (np.diff(rows) % 1000) == 1
+    assert 0.92 < follows.mean() < 0.98
+    assert rows.min() >= 0
+    assert rows.max() < 1000
+
+
+@pytest.mark.full
+def test_superior_ability_knows_how_many_were_tried():
+    false_alarms = 0
+    for k in range(30):
+        rng = np.random.default_rng(k)
+        benchmark = rng.normal(size=500) ** 2
+        useless = {f"m{i}": benchmark + rng.normal(scale=0.5, size=500) for i in range(20)}
+        false_alarms += s.superior_ability(useless, benchmark, seed=k)["spa"] < 0.05
+        found = s.superior_ability(useless | {"good": benchmark - 0.15 + rng.normal(scale=0.3, size=500)}, benchmark)
+        assert found["spa"] < 0.01
+        assert found["reality_check"] < 0.01
+        assert found["best"] == "good"
+    assert false_alarms <= 5  # the 99 % bound of 30 draws at 5 %
+
+
+@pytest.mark.full
+def test_the_confidence_set_keeps_what_cannot_be_told_from_the_best():
+    kept = 0
+    for k in range(20):
+        rng = np.random.default_rng(k)
+        common = rng.normal(size=600) ** 2
+        biases = {"a": 0.0, "b": 0.0, "c": 0.2}
+        found = s.confidence_set({n: common + bias + rng.normal(scale=0.2, size=600) for n, bias in biases.items()})
+        kept += found["a"] > 0.1 and found["b"] > 0.1
+        assert found["c"] < 0.05
+    assert kept >= 15  # 18 expected at 90 %
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: s.probabilistic_sharpe([[0.1]]), InputError, "one series"),
+        (lambda: s.probabilistic_sharpe([0.1, np.inf, 0.2, 0.3]), InputError, "infinite"),
+        (lambda: s.probabilistic_sharpe([0.1, np.nan]), NotEnoughData, "found 1"),
+        (lambda: s.expected_max_sharpe(0, 1.0), InputError, "at least 1"),
+        (lambda: s.minimum_backtest_length(10, 0.0), InputError, "above 0"),
+        (lambda: s.probability_of_overfitting(np.zeros((100, 1))), InputError, "at least 2 trials"),
+        (lambda: s.probability_of_overfitting(np.zeros((100, 3)), blocks=5), InputError, "even number"),
+        (lambda: s.probability_of_overfitting(np.zeros((20, 3))), NotEnoughData, "at least 32 rows"),
+        (lambda: s.bootstrap_interval(np.ones(9), np.mean, level=1.0), InputError, "between 0 and 1"),
+    ],
+)
+def test_bad_arguments_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
