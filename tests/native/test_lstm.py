@@ -1,6 +1,7 @@
 """The native LSTM: known answers, independence of batch and threads, exact resuming, gradients."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -20,15 +21,38 @@ SHAPES = [
 SMALL = {"n_inputs": 3, "hidden": [17, 5], "lookback": 8, "head": [6], "head_activation": "relu", "batch_size": 7}
 
 
+LOSSES = [
+    {"loss": "mse"},
+    {"loss": "mse", "n_outputs": 3},
+    {"loss": "mae", "n_outputs": 3},
+    {"loss": "huber", "huber_delta": 0.7, "n_outputs": 2},
+    {"loss": "quantile", "levels": [0.5]},
+    {"loss": "quantile", "levels": [0.05, 0.3, 0.5, 0.9], "n_outputs": 4},
+    {"loss": "gaussian", "n_outputs": 2},
+    {"loss": "student_t", "n_outputs": 3},
+    {"loss": "cross_entropy"},
+    {"loss": "cross_entropy", "class_weights": [0.5, 1.5], "focal": 2.0},
+    {"loss": "cross_entropy", "n_outputs": 4},
+    {"loss": "cross_entropy", "n_outputs": 3, "class_weights": [0.5, 1.5, 1.0], "focal": 0.5},
+]
+
+
+def loss_name(options):
+    return "-".join(str(value) for value in options.values())
+
+
 def make(shape, cls="LSTMTrainer", n_rows=90, seed=0, **options):
     """Return a trainer bound to random rows, with starts and targets."""
+    shape = {**shape, **options}
     random = np.random.default_rng(seed)
     n_inputs, lookback = shape["n_inputs"], shape["lookback"]
     data = random.normal(3.0, 2.0, (n_rows, n_inputs))
-    trainer = getattr(core, cls)(**{"seed": 7, **shape, **options})
+    trainer = getattr(core, cls)(**{"seed": 7, **shape})
     trainer.bind(data, n_inputs, np.full(n_inputs, 3.0), np.full(n_inputs, 2.0))
     starts = np.arange(n_rows - lookback, dtype=np.int64) * n_inputs
-    targets = random.normal(size=(len(starts), shape.get("n_outputs", 1)))
+    targets = random.normal(size=(len(starts), trainer.n_targets))
+    if shape.get("loss") == "cross_entropy":
+        targets = random.integers(max(2, shape.get("n_outputs", 1)), size=targets.shape).astype(float)
     return trainer, data, starts, targets
 
 
@@ -165,6 +189,130 @@ def test_huber_loss_is_quadratic_then_linear():
     assert (error < 0.5).any()
     expected = np.where(error <= 0.5, 0.5 * error**2, 0.5 * (error - 0.25)).mean()
     assert trainer.loss(starts, targets) == pytest.approx(expected, rel=1e-12)
+
+
+def formula(options, outputs, y):
+    """The loss of each sample from raw outputs (n, m) and targets (n, k), as the formulas stand in the papers."""
+    loss, first = options["loss"], y[:, 0]
+
+    def softplus(x):
+        return np.log1p(np.exp(x))
+
+    if loss == "mse":
+        return ((outputs - y) ** 2).mean(axis=1)
+    if loss == "mae":
+        return np.abs(outputs - y).mean(axis=1)
+    if loss == "huber":
+        error, delta = np.abs(outputs - y), options["huber_delta"]
+        return np.where(error <= delta, 0.5 * error**2, delta * (error - 0.5 * delta)).mean(axis=1)
+    if loss == "quantile":
+        levels = np.array(options["levels"])
+        quantiles = np.cumsum(np.concatenate([outputs[:, :1], softplus(outputs[:, 1:])], axis=1), axis=1)
+        error = y - quantiles
+        return np.where(error > 0, levels * error, (levels - 1) * error).mean(axis=1)
+    if loss == "cross_entropy":
+        label = first.astype(int)
+        if outputs.shape[1] == 1:
+            outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
+        p = (np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True))[np.arange(len(y)), label]
+        weights = np.array(options.get("class_weights", np.ones(outputs.shape[1])))
+        return weights[label] * (1 - p) ** options.get("focal", 0.0) * -np.log(p)
+    sigma = softplus(outputs[:, 1]) + 1e-6
+    z = (first - outputs[:, 0]) / sigma
+    if loss == "gaussian":
+        return np.log(sigma) + z**2 / 2 + 0.5 * np.log(2 * np.pi)
+    nu = 2 + softplus(outputs[:, 2]) + 1e-3
+    gamma = np.vectorize(math.lgamma)
+    normaliser = gamma((nu + 1) / 2) - gamma(nu / 2) - 0.5 * np.log(nu * np.pi) - np.log(sigma)
+    return -(normaliser - (nu + 1) / 2 * np.log1p(z**2 / nu))
+
+
+@pytest.mark.parametrize("options", LOSSES, ids=loss_name)
+@pytest.mark.parametrize(("cls", "tolerance"), [("LSTMTrainer", 2e-6), ("LSTMTrainer64", 1e-12)])
+def test_losses_follow_their_formulas(options, cls, tolerance):
+    trainer, _, starts, targets = make(SMALL, cls, **options)
+    spread = {name: value * 4 for name, value in trainer.weights().items()}  # outputs well away from zero
+    trainer.set_weights(spread)
+    per_sample = formula(options, trainer.predict(starts), targets)
+    assert trainer.loss(starts, targets) == pytest.approx(per_sample.mean(), rel=tolerance)
+    weights = np.random.default_rng(1).uniform(0, 2, len(starts))
+    weighted = trainer.loss(starts, targets, sample_weight=weights)
+    assert weighted == pytest.approx((weights * per_sample).mean(), rel=tolerance)
+
+
+@pytest.mark.parametrize("options", LOSSES, ids=loss_name)
+def test_every_loss_falls_and_threads_change_no_bit(options):
+    runs = []
+    for threads in (1, 2):
+        trainer, _, starts, targets = make(SMALL, lr=5e-3, threads=threads, **options)
+        runs.append([trainer.epoch(starts, targets) for _ in range(30)])
+    assert runs[0] == runs[1]
+    assert runs[0][-1] < runs[0][0] - 0.1 * abs(runs[0][0])
+
+
+@pytest.mark.parametrize("options", LOSSES, ids=loss_name)
+def test_extreme_outputs_keep_loss_and_gradient_finite(options):
+    trainer, _, starts, targets = make(SMALL, "LSTMTrainer64", **options)
+    for bias in (-1e4, -50.0, 50.0, 1e4):
+        weights = trainer.weights()
+        last = [name for name in weights if name.endswith(".bias")][-1]
+        trainer.set_weights({**weights, last: np.full_like(weights[last], bias)})
+        assert np.isfinite(trainer.loss(starts, targets))
+        assert all(np.isfinite(g).all() for g in trainer.gradient(starts, targets).values())
+
+
+def test_sample_weights_are_repeated_samples():
+    trainer, _, starts, targets = make(SMALL, "LSTMTrainer64", loss="gaussian", n_outputs=2)
+    counts = np.random.default_rng(2).integers(0, 4, len(starts))
+    repeated = trainer.gradient(np.repeat(starts, counts), np.repeat(targets, counts, axis=0))
+    weighted = trainer.gradient(starts, targets, sample_weight=counts * (len(starts) / counts.sum()))
+    for name, value in repeated.items():
+        np.testing.assert_allclose(weighted[name], value, rtol=1e-9, atol=1e-14)
+    with pytest.raises(InputError, match=r"sample_weight must have shape \(82,\), was \(3,\)"):
+        trainer.epoch(starts, targets, sample_weight=[1.0, 1.0, 1.0])
+    with pytest.raises(InputError, match=r"not be negative, but element 0 was -1"):
+        trainer.epoch(starts, targets, sample_weight=np.full(len(starts), -1.0))
+
+
+@pytest.mark.parametrize("wrong", [-1.0, 0.5, 3.0])
+def test_classes_are_whole_and_in_range(wrong):
+    trainer, _, starts, targets = make(SMALL, loss="cross_entropy", n_outputs=3)
+    targets[4] = wrong
+    with pytest.raises(InputError, match=f"targets must be classes 0 to 2, but element 4 was {wrong:g}"):
+        trainer.epoch(starts, targets)
+
+
+def test_targets_are_one_where_the_outputs_describe_one():
+    trainer, _, starts, _ = make(SMALL, loss="student_t", n_outputs=3)
+    assert trainer.n_targets == 1
+    with pytest.raises(InputError, match=r"targets must have shape \(82, 1\), was \(82, 3\)"):
+        trainer.epoch(starts, np.zeros((len(starts), 3)))
+
+
+@pytest.mark.parametrize("options", LOSSES, ids=loss_name)
+@pytest.mark.parametrize("batch_size", [7, 1000])
+def test_a_step_size_beyond_reason_stops_at_once(options, batch_size):
+    trainer, _, starts, targets = make(SMALL, lr=1e6, batch_size=batch_size, **options)
+    with pytest.raises(TrainingError, match=r"beyond all bounds in epoch 1, batch 1 of .*lower lr \(1e\+06\)"):
+        trainer.epoch(starts, targets)
+
+
+@pytest.mark.parametrize("options", LOSSES, ids=loss_name)
+def test_one_missing_target_is_refused_before_any_step(options):
+    trainer, _, starts, targets = make(SMALL, **options)
+    targets[5, 0] = np.nan
+    with pytest.raises(InputError, match=r"targets must be finite, but element \d+ was nan"):
+        trainer.epoch(starts, targets)
+    assert trainer.steps_done == 0
+
+
+@pytest.mark.parametrize("options", LOSSES, ids=loss_name)
+def test_a_constant_target_is_learned_without_blowing_up(options):
+    """Densities narrow down to their floor; refusing a target without variance is the caller's part."""
+    trainer, _, starts, targets = make(SMALL, lr=1e-2, **options)
+    losses = [trainer.epoch(starts, np.ones_like(targets)) for _ in range(60)]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
 
 
 def test_resuming_gives_the_bits_of_never_having_stopped():
@@ -317,7 +465,20 @@ def test_a_non_finite_loss_stops_the_epoch_before_the_weights_change():
         ({"dropout": [1.0, 0.0]}, "dropout must be at least 0 and below 1, was 1"),
         ({"lr": -1.0}, "lr must be at least 0"),
         ({"lr": float("nan")}, "lr must be"),
-        ({"loss": "mae"}, "'mse', 'huber'; was 'mae'"),
+        ({"loss": "rmse"}, "'mse', 'mae', 'huber', .*; was 'rmse'"),
+        ({"loss": "quantile"}, "needs levels"),
+        ({"loss": "quantile", "levels": [0.1, 0.9]}, "needs n_outputs = 2, was 1"),
+        ({"loss": "quantile", "levels": [0.9, 0.1]}, "levels must increase, but 0.1 follows 0.9"),
+        ({"loss": "quantile", "levels": [0.5, 0.5]}, "levels must increase"),
+        ({"loss": "quantile", "levels": [0.0]}, "levels must be above 0 and below 1, was 0"),
+        ({"levels": [0.5]}, "belong to loss 'quantile'"),
+        ({"loss": "gaussian"}, "needs n_outputs = 2, was 1"),
+        ({"loss": "student_t", "n_outputs": 2}, "needs n_outputs = 3, was 2"),
+        ({"loss": "cross_entropy", "n_outputs": 2}, "two classes needs n_outputs = 1"),
+        ({"loss": "cross_entropy", "class_weights": [1.0]}, "one per class: expected 2, was 1"),
+        ({"loss": "cross_entropy", "class_weights": [1.0, -1.0]}, "class_weights must be at least 0, was -1"),
+        ({"loss": "cross_entropy", "focal": -1.0}, "focal must be at least 0, was -1"),
+        ({"focal": 2.0}, "belong to loss 'cross_entropy'"),
         ({"lookback": 0}, "lookback"),
         ({"threads": 0}, "threads"),
     ],
@@ -451,36 +612,76 @@ json.dump([core.isa, weights, before, trainer.predict(starts)[:, 0].tolist()], s
         np.testing.assert_allclose(after, found[0][3], rtol=0, atol=1e-5)
 
 
+def torch_outputs(weights, x, shape):
+    """Raw outputs (n, steps, n_outputs) of the net at every step, by torch's own layers."""
+    import torch
+
+    for i, units in enumerate(shape["hidden"]):
+        lstm = torch.nn.LSTM(x.shape[2], units, batch_first=True, dtype=torch.float64)
+        own = {name: weights[f"lstm.{i}.{name}"] for name, _ in lstm.named_parameters()}
+        x, _ = torch.func.functional_call(lstm, own, (x,))
+    activation = {"linear": lambda a: a, "relu": torch.relu, "tanh": torch.tanh}[shape.get("head_activation", "linear")]
+    n_dense = len(shape.get("head", [])) + 1
+    for j in range(n_dense):
+        x = torch.nn.functional.linear(x, weights[f"head.{j}.weight"], weights[f"head.{j}.bias"])
+        x = activation(x) if j < n_dense - 1 else x
+    return x
+
+
+def torch_loss(options, outputs, y):
+    """The loss of each sample by torch's own functions."""
+    import torch
+    from torch.nn import functional
+
+    loss, (n, m) = options["loss"], outputs.shape
+    if loss in ("mse", "mae", "huber"):
+        name = {"mse": "mse_loss", "mae": "l1_loss", "huber": "huber_loss"}[loss]
+        extra = {"delta": options["huber_delta"]} if loss == "huber" else {}
+        return getattr(functional, name)(outputs, y, reduction="none", **extra).mean(dim=1)
+    if loss == "quantile":
+        levels = torch.tensor(options["levels"], dtype=torch.float64)
+        steps = torch.cat([outputs[:, :1], functional.softplus(outputs[:, 1:], threshold=50)], dim=1)
+        error = y - steps.cumsum(dim=1)
+        return torch.maximum(levels * error, (levels - 1) * error).mean(dim=1)
+    if loss == "cross_entropy":
+        if m == 1:
+            outputs = torch.cat([torch.zeros_like(outputs), outputs], dim=1)
+        log_p = functional.log_softmax(outputs, dim=1)[torch.arange(n), y[:, 0].long()]
+        weights = torch.tensor(options.get("class_weights", [1.0] * outputs.shape[1]), dtype=torch.float64)[
+            y[:, 0].long()
+        ]
+        return weights * (1 - log_p.exp()) ** options.get("focal", 0.0) * -log_p
+    sigma = functional.softplus(outputs[:, 1], threshold=50) + 1e-6
+    if loss == "gaussian":
+        return -torch.distributions.Normal(outputs[:, 0], sigma).log_prob(y[:, 0])
+    nu = 2 + functional.softplus(outputs[:, 2], threshold=50) + 1e-3
+    return -torch.distributions.StudentT(nu, outputs[:, 0], sigma).log_prob(y[:, 0])
+
+
+def same_gradients(found, weights):
+    for name, weight in weights.items():
+        scale = weight.grad.abs().max().item()
+        np.testing.assert_allclose(found[name], weight.grad.numpy(), rtol=1e-9, atol=1e-12 * scale, err_msg=name)
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("loss", ["mse", "huber"])
+@pytest.mark.parametrize("options", LOSSES, ids=loss_name)
 @pytest.mark.parametrize(
     "shape",
     [*SHAPES, SMALL, {"n_inputs": 2, "hidden": [33], "lookback": 12, "head": [5]}],
     ids=lambda s: str(s["hidden"]),
 )
-def test_gradients_equal_torch_autograd(shape, loss):
+def test_gradients_equal_torch_autograd(shape, options):
     torch = pytest.importorskip("torch")
-    trainer, data, starts, targets = make(shape, "LSTMTrainer64", loss=loss, huber_delta=0.7)
+    shape = {**shape, "n_outputs": 1, **options}
+    trainer, data, starts, targets = make(shape, "LSTMTrainer64")
+    trainer.set_weights({name: value * 2 for name, value in trainer.weights().items()})
     weights = {name: torch.tensor(value, requires_grad=True) for name, value in trainer.weights().items()}
     x = torch.tensor((windows_of(data, starts, shape) - 3.0) / 2.0)
-    for i, units in enumerate(shape["hidden"]):
-        lstm = torch.nn.LSTM(x.shape[2], units, batch_first=True, dtype=torch.float64)
-        own = {name: weights[f"lstm.{i}.{name}"] for name, _ in lstm.named_parameters()}
-        x, _ = torch.func.functional_call(lstm, own, (x,))
-    y = x[:, -1]
-    activation = {"linear": lambda a: a, "relu": torch.relu, "tanh": torch.tanh}[shape.get("head_activation", "linear")]
-    n_dense = len(shape.get("head", [])) + 1
-    for j in range(n_dense):
-        y = torch.nn.functional.linear(y, weights[f"head.{j}.weight"], weights[f"head.{j}.bias"])
-        y = activation(y) if j < n_dense - 1 else y
-    criterion = torch.nn.MSELoss() if loss == "mse" else torch.nn.HuberLoss(delta=0.7)
-    value = criterion(y, torch.tensor(targets))
+    value = torch_loss(options, torch_outputs(weights, x, shape)[:, -1], torch.tensor(targets)).mean()
     value.backward()
-    assert trainer.loss(starts, targets) == pytest.approx(value.item(), rel=1e-13)
-    gradient = trainer.gradient(starts, targets)
-    for name, weight in weights.items():
-        scale = weight.grad.abs().max().item()
-        np.testing.assert_allclose(gradient[name], weight.grad.numpy(), rtol=1e-9, atol=1e-12 * scale, err_msg=name)
+    assert trainer.loss(starts, targets) == pytest.approx(value.item(), rel=1e-12)
+    same_gradients(trainer.gradient(starts, targets), weights)
 
 
 @pytest.mark.full

@@ -39,6 +39,39 @@ void require_units(const std::string& what, const std::vector<int>& units) {
         require(n >= 1 && n <= 65536, what + " must be between 1 and 65536, was " + std::to_string(n) + ".");
 }
 
+void check_loss(const Loss& loss, int outputs) {
+    const double infinity = std::numeric_limits<double>::infinity();
+    require_range("huber_delta", loss.huber_delta, 0, false, infinity);
+    require_range("focal", loss.focal, 0, true, infinity);
+    auto needs_outputs = [&](const std::string& name, int n) {
+        require(outputs == n, "loss '" + name + "' needs n_outputs = " + std::to_string(n) + ", was " +
+                                  std::to_string(outputs) + ".");
+    };
+    const bool quantile = loss.kind == LossKind::quantile, classes = loss.kind == LossKind::cross_entropy;
+    require(quantile || loss.levels.empty(), "levels belong to loss 'quantile' only. Leave them out.");
+    require(classes || (loss.class_weights.empty() && loss.focal == 0),
+            "class_weights and focal belong to loss 'cross_entropy' only. Leave them out.");
+    if (quantile) {
+        const std::vector<double>& levels = loss.levels;
+        require(!levels.empty(), "loss 'quantile' needs levels, for example [0.05, 0.5, 0.95].");
+        for (std::size_t k = 0; k < levels.size(); ++k) {
+            require_range("levels", levels[k], 0, false, 1);
+            require(k == 0 || levels[k] > levels[k - 1], "levels must increase, but " + show(levels[k]) + " follows " +
+                                                             show(levels[k - 1]) + ". Sort them, each once.");
+        }
+        needs_outputs("quantile", static_cast<int>(levels.size()));
+    }
+    if (loss.kind == LossKind::gaussian) needs_outputs("gaussian", 2);
+    if (loss.kind == LossKind::student_t) needs_outputs("student_t", 3);
+    if (classes) {
+        require(outputs != 2, "loss 'cross_entropy' of two classes needs n_outputs = 1, the logit of class 1; was 2.");
+        const std::size_t n = Loss::classes(outputs), found = loss.class_weights.size();
+        require(found == 0 || found == n, "class_weights must be one per class: expected " + std::to_string(n) +
+                                              ", was " + std::to_string(found) + ".");
+        for (double weight : loss.class_weights) require_range("class_weights", weight, 0, true, infinity);
+    }
+}
+
 TrainingOptions checked(TrainingOptions o) {
     NetworkShape& s = o.shape;
     require_units("n_inputs", {s.inputs});
@@ -60,7 +93,7 @@ TrainingOptions checked(TrainingOptions o) {
     require_range("eps", o.epsilon, 0, false, infinity);
     require_range("weight_decay", o.weight_decay, 0, true, infinity);
     require_range("clip", o.clip, 0, true, infinity);
-    require_range("huber_delta", o.huber_delta, 0, false, infinity);
+    check_loss(o.loss, s.outputs);
     require(o.threads >= 1 && o.threads <= 64,
             "threads must be between 1 and 64, was " + std::to_string(o.threads) + ".");
     return o;
@@ -73,15 +106,26 @@ public:
 
     PyTrainer(int n_inputs, std::vector<int> hidden, std::vector<int> head, int n_outputs,
               const std::string& head_activation, std::vector<double> dropout, const std::string& loss,
-              double huber_delta, double lr, double beta1, double beta2, double eps, double weight_decay, double clip,
-              int batch_size, int lookback, uint64_t seed, const std::string& init, int threads)
+              double huber_delta, std::vector<double> levels, std::vector<double> class_weights, double focal, double lr,
+              double beta1, double beta2, double eps, double weight_decay, double clip, int batch_size, int lookback,
+              uint64_t seed, const std::string& init, int threads)
         : trainer_(checked({
               .shape = {n_inputs, std::move(hidden), std::move(head), n_outputs, lookback, std::move(dropout)},
               .head_activation = chosen<Activation>(
                   "head_activation", head_activation,
                   {{"linear", Activation::linear}, {"relu", Activation::relu}, {"tanh", Activation::tanh}}),
-              .loss = chosen<Loss>("loss", loss, {{"mse", Loss::mse}, {"huber", Loss::huber}}),
-              .huber_delta = huber_delta,
+              .loss = {.kind = chosen<LossKind>("loss", loss,
+                                                {{"mse", LossKind::mse},
+                                                 {"mae", LossKind::mae},
+                                                 {"huber", LossKind::huber},
+                                                 {"quantile", LossKind::quantile},
+                                                 {"gaussian", LossKind::gaussian},
+                                                 {"student_t", LossKind::student_t},
+                                                 {"cross_entropy", LossKind::cross_entropy}}),
+                       .huber_delta = huber_delta,
+                       .levels = std::move(levels),
+                       .class_weights = std::move(class_weights),
+                       .focal = focal},
               .learning_rate = lr,
               .beta1 = beta1,
               .beta2 = beta2,
@@ -103,43 +147,42 @@ public:
         data_ = std::move(data);
     }
 
-    double epoch(nb::handle starts_, nb::handle targets_) {
-        const auto starts = checked_starts(starts_, series_);
-        const std::vector<T> targets = checked_targets(targets_, starts.size());
+    double epoch(nb::handle starts_, nb::handle targets_, nb::handle sample_weight) {
+        const Samples samples = checked_samples(starts_, targets_, sample_weight);
         const Series series = series_;
         std::string failure;
         double loss = 0;
         locked([&] {
             try {
-                loss = trainer_.train_epoch(series, starts.data(), targets.data(), starts.size());
-            } catch (const NotFinite& error) {
+                loss = trainer_.train_epoch(series, samples.starts.data(), samples.wanted(), samples.size());
+            } catch (const Diverged& error) {
                 failure = error.what();
             }
         });
         if (!failure.empty())
-            raise_error("TrainingError", "Training stopped: " + failure +
-                                             ". The weights are those before that batch. Look for "
-                                             "non-finite inputs, lower lr (" +
+            raise_error("TrainingError", "Training stopped: " + failure + ". Look for non-finite inputs, lower lr (" +
                                              show(trainer_.options().learning_rate) + ") or set clip.");
         return loss;
     }
 
-    double loss(nb::handle starts_, nb::handle targets_, std::optional<int64_t> dropout_step) {
-        const auto starts = checked_starts(starts_, series_);
-        const std::vector<T> targets = checked_targets(targets_, starts.size());
+    double loss(nb::handle starts_, nb::handle targets_, std::optional<int64_t> dropout_step,
+                nb::handle sample_weight) {
+        const Samples samples = checked_samples(starts_, targets_, sample_weight);
         const Series series = series_;
         double loss = 0;
-        locked([&] { loss = trainer_.mean_loss(series, starts.data(), targets.data(), starts.size(), dropout_step); });
+        locked([&] {
+            loss = trainer_.mean_loss(series, samples.starts.data(), samples.wanted(), samples.size(), dropout_step);
+        });
         return loss;
     }
 
-    nb::dict gradient(nb::handle starts_, nb::handle targets_, std::optional<int64_t> dropout_step) {
-        const auto starts = checked_starts(starts_, series_);
-        const std::vector<T> targets = checked_targets(targets_, starts.size());
+    nb::dict gradient(nb::handle starts_, nb::handle targets_, std::optional<int64_t> dropout_step,
+                      nb::handle sample_weight) {
+        const Samples samples = checked_samples(starts_, targets_, sample_weight);
         const Series series = series_;
         std::vector<T> gradient;
         locked([&] {
-            trainer_.mean_gradient(series, starts.data(), targets.data(), starts.size(), dropout_step);
+            trainer_.mean_gradient(series, samples.starts.data(), samples.wanted(), samples.size(), dropout_step);
             gradient = trainer_.gradient();
         });
         return named(gradient);
@@ -246,6 +289,7 @@ public:
     }
 
     std::size_t n_parameters() const { return trainer_.map().size(); }
+    int n_targets() const { return trainer_.n_targets(); }
     int64_t epochs_done() const { return trainer_.epoch; }
     int64_t steps_done() const { return trainer_.step; }
     double learning_rate() const { return trainer_.options().learning_rate; }
@@ -296,14 +340,49 @@ private:
         return {starts.data(), starts.data() + n};
     }
 
+    struct Samples {
+        std::vector<int64_t> starts;
+        std::vector<T> targets, weights;
+
+        std::size_t size() const { return starts.size(); }
+        Targets<T> wanted() const { return {targets.data(), weights.empty() ? nullptr : weights.data()}; }
+    };
+
+    Samples checked_samples(nb::handle starts, nb::handle targets, nb::handle sample_weight) const {
+        Samples samples;
+        samples.starts = checked_starts(starts, series_);
+        samples.targets = checked_targets(targets, samples.size());
+        if (!sample_weight.is_none()) {
+            const auto weights = to_array<T>(sample_weight, "sample_weight");
+            require(shape_of(weights) == std::vector{samples.size()},
+                    "sample_weight must have shape " + show_shape({samples.size()}) + ", was " +
+                        show_shape(shape_of(weights)) + ".");
+            require_finite(weights.data(), weights.size(), "sample_weight");
+            for (std::size_t i = 0; i < weights.size(); ++i)
+                require(weights.data()[i] >= 0, "sample_weight must not be negative, but element " +
+                                                    std::to_string(i) + " was " + show(weights.data()[i]) + ".");
+            samples.weights.assign(weights.data(), weights.data() + weights.size());
+        }
+        return samples;
+    }
+
     std::vector<T> checked_targets(nb::handle targets_, std::size_t n) const {
         const auto targets = to_array<T>(targets_, "targets");
-        const std::size_t outputs = trainer_.shape().outputs;
+        const std::size_t each = trainer_.n_targets();
         const std::vector<std::size_t> found = shape_of(targets);
-        const bool fits = (found.size() == 2 && found[0] == n && found[1] == outputs) ||
-                          (found.size() == 1 && found[0] == n && outputs == 1);
-        require(fits, "targets must have shape " + show_shape({n, outputs}) + ", was " + show_shape(found) + ".");
+        const bool fits = (found.size() == 2 && found[0] == n && found[1] == each) ||
+                          (found.size() == 1 && found[0] == n && each == 1);
+        require(fits, "targets must have shape " + show_shape({n, each}) + ", was " + show_shape(found) + ".");
         require_finite(targets.data(), targets.size(), "targets");
+        if (trainer_.options().loss.kind == LossKind::cross_entropy) {
+            const int classes = Loss::classes(trainer_.shape().outputs);
+            for (std::size_t i = 0; i < n; ++i) {
+                const T label = targets.data()[i];
+                require(label >= 0 && label < T(classes) && label == std::floor(label),
+                        "targets must be classes 0 to " + std::to_string(classes - 1) + ", but element " +
+                            std::to_string(i) + " was " + show(label) + ".");
+            }
+        }
         return {targets.data(), targets.data() + targets.size()};
     }
 
@@ -330,30 +409,33 @@ void bind_trainer(nb::module_& m, const char* name, const char* doc) {
     using P = PyTrainer<T>;
     nb::class_<P>(m, name, doc)
         .def(nb::init<int, std::vector<int>, std::vector<int>, int, const std::string&, std::vector<double>,
-                      const std::string&, double, double, double, double, double, double, double, int, int, uint64_t,
-                      const std::string&, int>(),
+                      const std::string&, double, std::vector<double>, std::vector<double>, double, double, double,
+                      double, double, double, double, int, int, uint64_t, const std::string&, int>(),
              "n_inputs"_a, "hidden"_a, "head"_a = std::vector<int>{}, "n_outputs"_a = 1, "head_activation"_a = "linear",
-             "dropout"_a = std::vector<double>{}, "loss"_a = "mse", "huber_delta"_a = 1.0, "lr"_a = 1e-3,
-             "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0, "clip"_a = 0.0,
+             "dropout"_a = std::vector<double>{}, "loss"_a = "mse", "huber_delta"_a = 1.0,
+             "levels"_a = std::vector<double>{}, "class_weights"_a = std::vector<double>{}, "focal"_a = 0.0,
+             "lr"_a = 1e-3, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0, "clip"_a = 0.0,
              "batch_size"_a = 32, "lookback"_a = 60, "seed"_a = 0, "init"_a = "torch", "threads"_a = 1)
         .def("bind", &P::bind, nb::arg("data").noconvert(), "time_stride"_a, "center"_a, "scale"_a,
              "Cut windows from this float64 C-contiguous array from now on. It is kept alive, never copied;\n"
              "inputs are (x - center) / scale, computed in float64.")
-        .def("epoch", &P::epoch, "starts"_a, "targets"_a,
-             "Train on every window once, in shuffled order; return the mean loss as seen, dropout included.")
-        .def("loss", &P::loss, "starts"_a, "targets"_a, "dropout_step"_a = nb::none(),
+        .def("epoch", &P::epoch, "starts"_a, "targets"_a, "sample_weight"_a = nb::none(),
+             "Train on every window once, in shuffled order; return the mean loss as seen, dropout included.\n"
+             "Targets are (n, n_targets); `sample_weight` (n,) multiplies each sample's loss (the mean is over n).")
+        .def("loss", &P::loss, "starts"_a, "targets"_a, "dropout_step"_a = nb::none(), "sample_weight"_a = nb::none(),
              "Mean loss over the windows, without dropout (or with the masks of training step `dropout_step`).")
         .def("predict", &P::predict, "starts"_a,
              "Outputs (n, n_outputs) for the windows. A row depends on its window and the weights only, to the bit.")
         .def("predict_windows", &P::predict_windows, "windows"_a, "center"_a = nb::none(), "scale"_a = nb::none(),
              "Outputs for windows (n, lookback, n_inputs) given as such: the bits of `predict` on the same data.")
         .def("gradient", &P::gradient, "starts"_a, "targets"_a, "dropout_step"_a = nb::none(),
-             "Gradient of the mean loss by name.")
+             "sample_weight"_a = nb::none(), "Gradient of the mean loss by name.")
         .def("weights", &P::weights, "Weights by torch's names, as copies.")
         .def("set_weights", &P::set_weights, "weights"_a, "Replace all weights; names and shapes must fit exactly.")
         .def("state", &P::state, "Weights, Adam's moments and counters: everything training goes on from.")
         .def("set_state", &P::set_state, "state"_a, "Go on from `state()`, bit for bit.")
         .def_prop_ro("n_parameters", &P::n_parameters, "Count of all weights, both biases of a layer included.")
+        .def_prop_ro("n_targets", &P::n_targets, "Targets of one sample: n_outputs for mse, mae and huber, else 1.")
         .def_prop_ro("epochs_done", &P::epochs_done)
         .def_prop_ro("steps_done", &P::steps_done)
         .def_prop_rw("lr", &P::learning_rate, &P::set_learning_rate);

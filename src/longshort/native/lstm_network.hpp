@@ -13,7 +13,6 @@
 namespace longshort {
 
 enum class Activation { linear, relu, tanh };
-enum class Loss { mse, huber };
 enum class Initialisation { torch, keras };
 
 struct NetworkShape {

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "losses.hpp"
 #include "lstm_kernel.hpp"
 #include "lstm_network.hpp"
 #include "random.hpp"
@@ -24,8 +25,7 @@ namespace longshort {
 struct TrainingOptions {
     NetworkShape shape;
     Activation head_activation = Activation::linear;
-    Loss loss = Loss::mse;
-    double huber_delta = 1.0;
+    Loss loss;
     double learning_rate = 1e-3, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.0;
     double clip = 0.0;  // largest global norm of a batch's gradient; 0 for no limit
     int batch_size = 32;
@@ -41,7 +41,14 @@ struct Series {
     std::ptrdiff_t time_stride = 1;
 };
 
-struct NotFinite : std::runtime_error {
+// What samples should answer, (n, n_targets), and how much each counts (null: 1 each).
+template <class T>
+struct Targets {
+    const T* values;
+    const T* weights;
+};
+
+struct Diverged : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
@@ -69,6 +76,7 @@ public:
 
     const TrainingOptions& options() const { return options_; }
     const NetworkShape& shape() const { return options_.shape; }
+    int n_targets() const { return options_.loss.targets(shape().outputs); }
     const ParameterMap& map() const { return map_; }
     std::mutex& mutex() { return mutex_; }
 
@@ -89,38 +97,43 @@ public:
     void set_learning_rate(double rate) { options_.learning_rate = rate; }
 
     // One pass over all samples in shuffled order; the mean loss as seen, dropout included.
-    double train_epoch(const Series& series, const int64_t* starts, const T* targets, std::size_t n) {
+    double train_epoch(const Series& series, const int64_t* starts, const Targets<T>& targets, std::size_t n) {
         Session session(*this, training_layout_);
         const std::vector<uint32_t> order = epoch_order(n, options_.seed, epoch++);
         const std::size_t batch_size = options_.batch_size, batches = (n + batch_size - 1) / batch_size;
+        const double bound = weight_bound(targets, n);
         double total = 0;
         for (std::size_t batch = 0; batch < batches; ++batch) {
             const std::size_t begin = batch * batch_size, size = std::min(batch_size, n - begin);
             const double loss = accumulate_gradient(session, series, starts, targets, order.data() + begin, size, step);
             const double norm = gradient_norm();
-            if (!std::isfinite(loss) || !std::isfinite(norm))
-                throw NotFinite("the " + std::string(std::isfinite(loss) ? "gradient" : "loss") +
-                                " was not finite in epoch " + std::to_string(epoch) + ", batch " +
-                                std::to_string(batch + 1) + " of " + std::to_string(batches));
+            auto diverged = [&](const std::string& what, const std::string& then) {
+                return Diverged(what + " in epoch " + std::to_string(epoch) + ", batch " + std::to_string(batch + 1) +
+                                " of " + std::to_string(batches) + then);
+            };
+            const std::string kept = ". The weights are those before that batch";
+            if (!std::isfinite(loss)) throw diverged("the loss was not finite", kept);
+            if (!std::isfinite(norm)) throw diverged("the gradient was not finite", kept);
             adam(options_.clip > 0 && norm > options_.clip ? options_.clip / norm : 1.0);
+            if (!(largest_weight() <= bound)) throw diverged("a weight went beyond all bounds", "");
             total += loss;
         }
         return total / static_cast<double>(n);
     }
 
     // Mean loss; without dropout, or with the masks of training step `dropout_step`.
-    double mean_loss(const Series& series, const int64_t* starts, const T* targets, std::size_t n,
+    double mean_loss(const Series& series, const int64_t* starts, const Targets<T>& targets, std::size_t n,
                      std::optional<int64_t> dropout_step) {
         if (dropout_step) return mean_gradient(series, starts, targets, n, dropout_step);
         double total = 0;
         forward_all(series, starts, n, [&](std::size_t sample, const T* prediction) {
-            total += sample_loss(prediction, targets + sample * shape().outputs, nullptr);
+            total += sample_loss(prediction, targets, sample, nullptr);
         });
         return total / static_cast<double>(n);
     }
 
     // Mean loss over all samples as one batch; leaves its gradient in gradient().
-    double mean_gradient(const Series& series, const int64_t* starts, const T* targets, std::size_t n,
+    double mean_gradient(const Series& series, const int64_t* starts, const Targets<T>& targets, std::size_t n,
                          std::optional<int64_t> dropout_step) {
         Session session(*this, training_layout_);
         std::vector<uint32_t> order(n);
@@ -286,33 +299,44 @@ private:
     // ----------------------------------------------------------------------------------------------------------------
     // Loss
 
-    // Mean over the outputs of one sample's loss; its derivative by each output where asked for.
-    double sample_loss(const T* prediction, const T* target, T* derivative) const {
+    // One sample's loss; its slope by each output where asked for.
+    double sample_loss(const T* prediction, const Targets<T>& targets, std::size_t sample, T* slope) const {
         const int outputs = shape().outputs;
-        const T delta = static_cast<T>(options_.huber_delta);
-        double sum = 0;
-        for (int j = 0; j < outputs; ++j) {
-            const T error = prediction[j] - target[j], size = std::abs(error);
-            const bool quadratic = options_.loss == Loss::mse || !(size > delta);
-            T loss, slope;
-            if (options_.loss == Loss::mse) {
-                loss = error * error;
-                slope = 2 * error;
-            } else {
-                loss = quadratic ? T(0.5) * error * error : delta * (size - T(0.5) * delta);
-                slope = quadratic ? error : (error > 0 ? delta : -delta);
-            }
-            sum += static_cast<double>(loss);
-            if (derivative) derivative[j] = slope / outputs;
-        }
-        return sum / outputs;
+        const double loss = options_.loss(prediction, targets.values + sample * n_targets(), outputs, slope);
+        if (!targets.weights) return loss;
+        if (slope)
+            for (int j = 0; j < outputs; ++j) slope[j] *= targets.weights[sample];
+        return loss * static_cast<double>(targets.weights[sample]);
+    }
+
+    // Weights that answer targets of this size are of order one, the last bias of the order of the targets: what goes
+    // far beyond both has left every useful region for good.
+    double weight_bound(const Targets<T>& targets, std::size_t n) const {
+        double largest = 1;
+        for (std::size_t i = 0; i < n * n_targets(); ++i)
+            largest = std::max(largest, std::abs(static_cast<double>(targets.values[i])));
+        for (T x : parameters_) largest = std::max(largest, std::abs(static_cast<double>(x)));
+        return 1000 * largest;
+    }
+
+    double largest_weight() const {  // the bits of magnitudes sort as these do, with NaN above all
+        using I = typename lane_of<T>::integer;
+        constexpr int chains = 16;
+        I largest[chains] = {};
+        const std::size_t n = parameters_.size();
+        for (std::size_t k = 0; k + chains <= n; k += chains)
+            for (int l = 0; l < chains; ++l)
+                largest[l] = std::max(largest[l], bits_as<I>(std::abs(parameters_[k + l])));
+        for (std::size_t k = n / chains * chains; k < n; ++k)
+            largest[0] = std::max(largest[0], bits_as<I>(std::abs(parameters_[k])));
+        return static_cast<double>(bits_as<T>(*std::max_element(largest, largest + chains)));
     }
 
     // ----------------------------------------------------------------------------------------------------------------
     // Gradient
 
     // Forward and backward over one batch: gradient_ becomes that of its mean loss, returned is the sum of the losses.
-    double accumulate_gradient(Session& session, const Series& series, const int64_t* starts, const T* targets,
+    double accumulate_gradient(Session& session, const Series& series, const int64_t* starts, const Targets<T>& targets,
                                const uint32_t* samples, std::size_t n, std::optional<int64_t> dropout_step) {
         const BatchLayout& layout = session.layout;
         pack();
@@ -361,15 +385,15 @@ private:
         return total;
     }
 
-    void loss_and_head_gradient(const BatchLayout& layout, int count, const uint32_t* samples, const T* targets,
-                                std::size_t n, T* base, double* losses) const {
+    void loss_and_head_gradient(const BatchLayout& layout, int count, const uint32_t* samples,
+                                const Targets<T>& targets, std::size_t n, T* base, double* losses) const {
         const int outputs = shape().outputs, last = shape().dense_layers() - 1;
         std::vector<T> prediction(outputs), slope(outputs);
         T* d_out = base + layout.dense_gradient[last];
         std::fill_n(d_out, outputs * lanes, T(0));
         for (int l = 0; l < count; ++l) {
             for (int j = 0; j < outputs; ++j) prediction[j] = (base + layout.dense[last])[j * lanes + l];
-            losses[l] = sample_loss(prediction.data(), targets + std::size_t(samples[l]) * outputs, slope.data());
+            losses[l] = sample_loss(prediction.data(), targets, samples[l], slope.data());
             for (int j = 0; j < outputs; ++j) d_out[j * lanes + l] = slope[j] / static_cast<T>(n);
         }
     }
