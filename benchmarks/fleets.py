@@ -221,7 +221,8 @@ def versions(torch_python: str) -> str:
     from longshort import __version__
     from longshort.native import core
 
-    found = subprocess.run([torch_python, "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True)
+    command = [torch_python, "-c", "import torch; print(torch.__version__)"]
+    found = subprocess.run(command, capture_output=True, text=True)
     load = os.getloadavg()[0]
     return (
         f"longshort {__version__} ({core.isa}), PyTorch {found.stdout.strip()}, Python {platform.python_version()}, "
@@ -232,7 +233,8 @@ def versions(torch_python: str) -> str:
 def report(shape: str, rates: dict[str, list[float]]) -> None:
     """Print models x windows a second, then the ratios and what they should be."""
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    print(f"\n{shape}: {SHAPES[shape][0]}; models x windows a second, median of {len(next(iter(rates.values())))} (range)")
+    rounds = len(next(iter(rates.values())))
+    print(f"\n{shape}: {SHAPES[shape][0]}; models x windows a second, median of {rounds} (range)")
     for name, value in medians.items():
         print(f"  {CONTENDERS[name]:52} {value:9,.0f}  ({min(rates[name]):,.0f} - {max(rates[name]):,.0f})")
     for peer, wanted in zip(("loop", "pool"), WANTED[shape], strict=True):
