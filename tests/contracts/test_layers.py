@@ -26,6 +26,7 @@ HEAVY = {
 }  # fmt: skip
 OWNERS = {"_panel": "bars"}  # a private helper belongs to its owner, and may name its types
 ONLY_IN_CLI = {"typer", "rich", "click"}
+NEED_TORCH = {("models", "nets"), ("models", "torch_engine"), ("models", "torch_losses")}  # nobody loads them at import
 
 
 def is_module(parts: tuple[str, ...]) -> bool:
@@ -131,6 +132,7 @@ def test_modules_of_a_folder_do_not_import_each_other_in_a_circle(folder):
 @pytest.mark.parametrize("module", MODULES, ids="/".join)
 def test_heavy_libraries_are_imported_where_they_are_used(module):
     forbidden = HEAVY if module[0] == "cli" else HEAVY | ONLY_IN_CLI
+    forbidden -= {"torch"} if module in NEED_TORCH else set()
     for node in runs_at_import(ast.parse(MODULES[module].read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and not node.level:
@@ -138,6 +140,14 @@ def test_heavy_libraries_are_imported_where_they_are_used(module):
         heavy = {name.split(".")[0] for name in names} & forbidden
         assert not heavy, (
             f"{MODULES[module]}:{node.lineno} loads {heavy} at import; import it in the function that uses it"
+        )
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - NEED_TORCH), ids="/".join)
+def test_what_needs_torch_is_loaded_only_when_it_is_used(module):
+    for target, line in imports_of(module, only_at_import=True):
+        assert target not in NEED_TORCH, (
+            f"{MODULES[module]}:{line} loads {'.'.join(target)}, which needs torch; import it where it is used"
         )
 
 

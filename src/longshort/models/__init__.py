@@ -14,8 +14,10 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "Ridge": "baselines",
     "fleet": None,
     "losses": None,
+    "nets": None,
     "presets": None,
     "streaming": None,
+    "torch_engine": None,
     "training": None,
 }
 __getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)

@@ -1,12 +1,13 @@
 """What the torch engine minimises: the losses of the native engine by the same formulas, and two of whole batches.
 
 Outputs are raw, (n, n_outputs); targets are scaled, (n, n_targets). A loss of samples is the mean of one value per
-sample. A loss of a batch (`sharpe`, `rank`) is one number for samples that belong together, told by their group.
+sample. A loss of a batch (`sharpe`, `rank`) is one number for samples that belong together, told by their block.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,18 +34,18 @@ class TorchLoss:
     of_samples : callable or None
         ``(outputs, targets) -> (n,)``; the batch's loss is the mean.
     of_batch : callable or None
-        ``(outputs, targets, groups) -> ()``, where there is no value of a single sample.
+        ``(outputs, targets, blocks) -> ()``, where there is no value of a single sample.
     check : callable
         ``(n_outputs, targets) -> None``; raises `InputError` where outputs and targets do not fit the loss.
     prepare : callable or None
-        ``(targets, groups) -> targets``, once per epoch.
-    grouped : bool
-        Whether batches must hold whole groups.
+        ``(targets, blocks) -> targets``, once per epoch.
+    by_block : bool
+        Whether batches must hold whole blocks of samples.
 
     Examples
     --------
     >>> import torch
-    >>> loss = torch_loss("huber", delta=1.0)
+    >>> loss = torch_loss("huber", huber_delta=1.0)
     >>> loss(torch.tensor([[0.5], [3.0]]), torch.zeros(2, 1))
     tensor(1.3125)
     """
@@ -53,14 +54,14 @@ class TorchLoss:
     of_batch: Callable[[Tensor, Tensor, Tensor | None], Tensor] | None = None
     check: Callable[[int, np.ndarray], None] = lambda n_outputs, targets: None
     prepare: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
-    grouped: bool = False
+    by_block: bool = False
 
-    def __call__(self, outputs: Tensor, targets: Tensor, groups: Tensor | None = None) -> Tensor:
+    def __call__(self, outputs: Tensor, targets: Tensor, blocks: Tensor | None = None) -> Tensor:
         """Return the batch's loss."""
         if self.of_samples is not None:
             return self.of_samples(outputs, targets).mean()
         assert self.of_batch is not None
-        return self.of_batch(outputs, targets, groups)
+        return self.of_batch(outputs, targets, blocks)
 
 
 def torch_loss(loss: Any, **options: Any) -> TorchLoss:
@@ -69,7 +70,7 @@ def torch_loss(loss: Any, **options: Any) -> TorchLoss:
     Parameters
     ----------
     loss : str or callable
-        ``"mse"``, ``"mae"``, ``"huber"`` (`delta`), ``"quantile"`` (`levels`), ``"gaussian"``, ``"student_t"``,
+        ``"mse"``, ``"mae"``, ``"huber"`` (`huber_delta`), ``"quantile"`` (`levels`), ``"gaussian"``, ``"student_t"``,
         ``"cross_entropy"`` (`class_weights`, `focal`), ``"sharpe"`` (`cost`), ``"rank"``; or such as ``nn.MSELoss()``.
     **options
         Of that loss.
@@ -88,7 +89,7 @@ def torch_loss(loss: Any, **options: Any) -> TorchLoss:
     if callable(loss):
         if options:
             raise InputError(f"A loss given as a function takes no options, was given {sorted(options)}.")
-        return TorchLoss(None, lambda outputs, targets, _: loss(outputs, targets))
+        return TorchLoss(None, lambda outputs, targets, _: torch.as_tensor(loss(outputs, targets)))
     if loss not in LOSSES:
         raise UnknownName(f"loss was {loss!r}. {did_you_mean(str(loss), LOSSES)}")
     try:
@@ -97,7 +98,7 @@ def torch_loss(loss: Any, **options: Any) -> TorchLoss:
         raise InputError(f"loss={loss!r} does not understand its options {sorted(options)}: {error}.") from error
 
 
-# Errors of a point -----------------------------------------------------------------------------------------------------
+# Errors of a point ----------------------------------------------------------------------------------------------------
 
 
 def _mse() -> TorchLoss:
@@ -108,9 +109,10 @@ def _mae() -> TorchLoss:
     return TorchLoss(lambda o, y: (o - y).abs().mean(dim=1), check=_one_output_a_target)
 
 
-def _huber(delta: float = 1.0) -> TorchLoss:
+def _huber(huber_delta: float = 1.0) -> TorchLoss:
+    delta = huber_delta
     if not 0 < delta < math.inf:
-        raise InputError(f"delta must be a finite number above 0, was {delta!r}.")
+        raise InputError(f"huber_delta must be a finite number above 0, was {delta!r}.")
 
     def of_samples(outputs: Tensor, targets: Tensor) -> Tensor:
         error = outputs - targets
@@ -127,12 +129,12 @@ def _one_output_a_target(n_outputs: int, targets: np.ndarray) -> None:
         )
 
 
-# Distributions ---------------------------------------------------------------------------------------------------------
+# Distributions --------------------------------------------------------------------------------------------------------
 
 
 def _quantile(levels: Sequence[float]) -> TorchLoss:
     """Pinball loss of quantiles that cannot cross: the first as such, each further one by a positive step."""
-    if not len(levels) or not all(0 < a < b < 1 for a, b in zip([1e-300, *levels], [*levels, 1 - 1e-16])):
+    if not len(levels) or not all(a < b for a, b in pairwise([0, *levels, 1])):
         raise InputError(f"levels must rise and lie inside (0, 1), was {levels!r}. Write levels=(0.05, 0.5, 0.95).")
 
     def of_samples(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -165,11 +167,11 @@ def _student_t() -> TorchLoss:
     return TorchLoss(of_samples, check=_outputs("student_t", 3, "location, scale and tail"))
 
 
-def _cross_entropy(class_weights: Sequence[float] | None = None, focal: float = 0.0) -> TorchLoss:
+def _cross_entropy(class_weights: Sequence[float] = (), focal: float = 0.0) -> TorchLoss:
     """Log loss of classes; one output is the logit of class 1. Focal: Lin et al. (2017)."""
     if not 0 <= focal < math.inf:
         raise InputError(f"focal must be a finite number of at least 0, was {focal!r}.")
-    if class_weights is not None and not all(0 < w < math.inf for w in class_weights):
+    if not all(0 < w < math.inf for w in class_weights):
         raise InputError(f"class_weights must be positive and finite, was {class_weights!r}.")
 
     def of_samples(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -181,14 +183,14 @@ def _cross_entropy(class_weights: Sequence[float] | None = None, focal: float = 
         loss = -log_p
         if focal:
             loss = loss * (-torch.expm1(log_p)) ** focal
-        if class_weights is not None:
+        if len(class_weights):
             loss = loss * torch.as_tensor(class_weights, dtype=loss.dtype, device=loss.device)[label]
         return loss
 
     def check(n_outputs: int, targets: np.ndarray) -> None:
         _outputs("cross_entropy", n_outputs, "")(n_outputs, targets)
         classes = max(n_outputs, 2)
-        if class_weights is not None and len(class_weights) != classes:
+        if len(class_weights) not in (0, classes):
             raise InputError(f"class_weights needs {classes} numbers, one per class, was {class_weights!r}.")
         if not np.isin(targets, np.arange(classes)).all():
             odd = targets[~np.isin(targets, np.arange(classes))][0]
@@ -207,38 +209,38 @@ def _outputs(loss: str, expected: int, meaning: str) -> Callable[[int, np.ndarra
     return check
 
 
-# Whole batches ---------------------------------------------------------------------------------------------------------
+# Whole batches --------------------------------------------------------------------------------------------------------
 
 
 def _sharpe(cost: float = 0.0) -> TorchLoss:
     """Minus the Sharpe ratio of positions tanh(output), net of costs (Lim, Zohren and Roberts, 2019).
 
-    A group is a block of consecutive rows of one symbol, in order. A change of position costs `cost` in units of the
+    A block is a run of consecutive rows of one symbol, in order. A change of position costs `cost` in units of the
     target; the first row of a block is not charged, since the position before it is not known.
     """
     if not 0 <= cost < math.inf:
         raise InputError(f"cost must be a finite number of at least 0, was {cost!r}.")
 
-    def of_batch(outputs: Tensor, targets: Tensor, groups: Tensor | None) -> Tensor:
-        assert groups is not None
+    def of_batch(outputs: Tensor, targets: Tensor, blocks: Tensor | None) -> Tensor:
+        assert blocks is not None
         position = torch.tanh(outputs[:, 0])
         earned = position * targets[:, 0]
-        turnover = (position[1:] - position[:-1]).abs() * (groups[1:] == groups[:-1])
+        turnover = (position[1:] - position[:-1]).abs() * (blocks[1:] == blocks[:-1])
         earned = torch.cat([earned[:1], earned[1:] - cost * turnover])
         return -earned.mean() / earned.std(correction=0)
 
-    return TorchLoss(None, of_batch, _outputs("sharpe", 1, "a position"), grouped=True)
+    return TorchLoss(None, of_batch, _outputs("sharpe", 1, "a position"), by_block=True)
 
 
 def _rank() -> TorchLoss:
     """Minus the mean correlation, over dates, of the outputs with the ranks of the targets: an information coefficient.
 
-    A group is a date. Dates with fewer than two samples say nothing and are left out.
+    A block is a date. Dates with fewer than two samples say nothing and are left out.
     """
 
-    def of_batch(outputs: Tensor, targets: Tensor, groups: Tensor | None) -> Tensor:
-        assert groups is not None
-        member = (groups.unique()[:, None] == groups).to(outputs.dtype)  # (n_dates, n): sums in a fixed order
+    def of_batch(outputs: Tensor, targets: Tensor, blocks: Tensor | None) -> Tensor:
+        assert blocks is not None
+        member = (blocks.unique()[:, None] == blocks).to(outputs.dtype)  # (n_dates, n): sums in a fixed order
         member = member[member.sum(dim=1) > 1]
         if not len(member):
             return 0 * outputs.sum()
@@ -247,18 +249,18 @@ def _rank() -> TorchLoss:
         variance = (share @ said.square()) * (share @ rank.square())
         return -((share @ (said * rank)) / (variance + 1e-12).sqrt()).mean()
 
-    return TorchLoss(None, of_batch, _outputs("rank", 1, "a score"), prepare=ranks_in_groups, grouped=True)
+    return TorchLoss(None, of_batch, _outputs("rank", 1, "a score"), prepare=ranks_in_blocks, by_block=True)
 
 
-def ranks_in_groups(targets: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return each target's rank within its group, scaled to (-1, 1), ties sharing the middle.
+def ranks_in_blocks(targets: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Return each target's rank within its block, scaled to (-1, 1), ties sharing the middle.
 
     Examples
     --------
-    >>> ranks_in_groups(np.array([[3.0], [1.0], [2.0], [9.0]]), np.array([0, 0, 0, 1]))[:, 0]
+    >>> ranks_in_blocks(np.array([[3.0], [1.0], [2.0], [9.0]]), np.array([0, 0, 0, 1]))[:, 0]
     array([ 0.66666667, -0.66666667,  0.        ,  0.        ])
     """
-    values, ids = targets[:, 0], np.unique(groups, return_inverse=True)[1]
+    values, ids = targets[:, 0], np.unique(blocks, return_inverse=True)[1]
     order = np.lexsort((values, ids))
     sizes = np.bincount(ids)
     new = np.ones(len(values), bool)

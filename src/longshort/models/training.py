@@ -16,7 +16,13 @@ from ..errors import TrainingError
 
 
 class Engine(Protocol):
-    """What trains: the native kernel, or anything that behaves like it."""
+    """What trains: the native kernel, the torch engine, or anything that behaves like them."""
+
+    lr: float
+
+    def bind(self, data: np.ndarray, time_stride: int, center: np.ndarray, scale: np.ndarray) -> None:
+        """Cut windows from this float64 C-contiguous array from now on, scaled by ``(x - center) / scale``."""
+        ...
 
     def epoch(self, starts: np.ndarray, targets: np.ndarray) -> float:
         """Take one shuffled pass of optimiser steps; return the sample-weighted mean loss as seen."""
@@ -36,6 +42,14 @@ class Engine(Protocol):
 
     def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         """Replace all weights."""
+        ...
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return everything training goes on from."""
+        ...
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from `state()`, bit for bit."""
         ...
 
 
@@ -59,6 +73,11 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    @property
+    def arguments(self) -> tuple[np.ndarray, ...]:
+        """What an engine's `epoch` and `loss` take."""
+        return (self.starts, self.targets) if self.blocks is None else (self.starts, self.targets, self.blocks)
 
 
 @dataclass(frozen=True)
@@ -209,12 +228,12 @@ class Training:
         """Run one epoch; return True when training is over."""
         if self.done:
             return True
-        self.history.train_loss.append(self._finite(self.engine.epoch(self.train.starts, self.train.targets)))
+        self.history.train_loss.append(self._finite(self.engine.epoch(*self.train.arguments)))
         epoch = len(self.history.train_loss)
         if self.validation is None:
             self.history.best_epoch = epoch
         else:
-            loss = self._finite(self.engine.loss(self.validation.starts, self.validation.targets))
+            loss = self._finite(self.engine.loss(*self.validation.arguments))
             self.history.val_loss.append(loss)
             self.rule = self.rule.update(loss)
             if self.rule.patience is None:

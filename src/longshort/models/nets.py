@@ -1,0 +1,607 @@
+"""Networks as torch modules: windows (batch, lookback, n_inputs) in, raw outputs (batch, n_outputs) out.
+
+A kind of network is a subclass of `Network` with a `kind`; writing one here (or anywhere) makes it known by that word.
+It says how a window becomes one vector (`encode`); symbol embeddings, dropout, the dense head, initial weights, counts
+and summaries are the base's. `LSTMNet`, `StackedLSTM`, `GRUNet` and `RNNNet` are plain modules without any of it, with
+the arguments and shapes tutorials use.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import InputError, SetupError, UnknownName, did_you_mean
+
+try:
+    import torch
+    from torch import Tensor, nn
+except ImportError as error:
+    raise SetupError("Networks need torch: pip install 'longshort[torch]'.") from error
+
+NETWORKS: dict[str, type["Network"]] = {}
+ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "linear": lambda x: x}
+_GLOBAL_RANDOM = threading.Lock()
+
+
+class Network(nn.Module):
+    """Base of all networks known by a word.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+        Features of a bar; raw outputs.
+    hidden : sequence of int, default=(50, 50)
+        Units of each layer.
+    head : sequence of int, default=()
+        Units of dense layers between the encoder and the output.
+    dropout : float or sequence of float, default=0.0
+        Share of each layer's outputs dropped while training, the last layer included.
+    lookback : int, optional
+        Bars in a window, for networks that must know.
+    head_activation : {"relu", "tanh", "linear"}, default="relu"
+        After each dense layer of `head`, never after the output.
+    n_symbols : int, default=0
+        Symbols one global model tells apart; 0 for none. `forward` then takes their numbers, int64 (batch,).
+    embedding : int, default=8
+        Width of a symbol's learned vector, which joins the inputs of every bar.
+
+    Attributes
+    ----------
+    kind : str
+        The word that names it.
+    causal_streaming : bool
+        Whether a step needs only the state left by the step before, so that the state can be carried for ever.
+
+    Examples
+    --------
+    >>> net = make_network("gru", n_inputs=3, hidden=(8,), head=(4,))
+    >>> net(torch.zeros(5, 20, 3)).shape
+    torch.Size([5, 1])
+    >>> print(net.summary())
+    gru: 3 inputs, 1 output
+      gru.0   GRU       3 -> 8        312
+      head.0  Linear    8 -> 4         36
+      head.1  Linear    4 -> 1          5
+      total                           353
+    """
+
+    kind: ClassVar[str] = ""
+    causal_streaming: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__dict__.get("kind"):
+            NETWORKS[cls.kind] = cls
+
+    def __init__(
+        self,
+        n_inputs: int,
+        n_outputs: int = 1,
+        hidden: Sequence[int] = (50, 50),
+        head: Sequence[int] = (),
+        dropout: float | Sequence[float] = 0.0,
+        lookback: int | None = None,
+        *,
+        head_activation: str = "relu",
+        n_symbols: int = 0,
+        embedding: int = 8,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if head_activation not in ACTIVATIONS:
+            raise UnknownName(
+                f"head_activation was {head_activation!r}. {did_you_mean(str(head_activation), ACTIVATIONS)}"
+            )
+        self.n_inputs, self.n_outputs, self.lookback = int(n_inputs), int(n_outputs), lookback
+        self.hidden, self.n_symbols, self.head_activation = _widths("hidden", hidden), n_symbols, head_activation
+        self.symbol = nn.Embedding(n_symbols, embedding) if n_symbols else None
+        rates = [float(dropout)] * len(self.hidden) if isinstance(dropout, int | float) else [float(p) for p in dropout]
+        if len(rates) != len(self.hidden) or not all(0 <= p < 1 for p in rates):
+            raise InputError(f"dropout must be one rate in [0, 1), or one per layer ({len(hidden)}), was {dropout!r}.")
+        self.drop = nn.ModuleList([Dropout(p) for p in rates])
+        width = self.build(self.n_inputs + (embedding if n_symbols else 0), **options)
+        sizes = [width, *(_widths("head", head) if head else ()), self.n_outputs]
+        self.head = nn.ModuleList([nn.Linear(a, b) for a, b in pairwise(sizes)])
+
+    def build(self, n_inputs: int) -> int:
+        """Make the layers for inputs of this width; return the width `encode` gives. For subclasses."""
+        raise NotImplementedError
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Turn windows (batch, lookback, n_inputs) into vectors (batch, width). For subclasses."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, symbols: Tensor | None = None) -> Tensor:
+        """Return raw outputs (batch, n_outputs)."""
+        if self.symbol is not None:
+            if symbols is None:
+                raise InputError(f"This network tells {self.n_symbols} symbols apart: call it with (windows, symbols).")
+            x = torch.cat([x, self.symbol(symbols)[:, None].expand(-1, x.shape[1], -1)], dim=2)
+        x = self.encode(x)
+        for layer in self.head[:-1]:
+            x = ACTIVATIONS[self.head_activation](layer(x))
+        return self.head[-1](x)
+
+    @property
+    def whole_window(self) -> bool:
+        """Whether every answer needs the closed window again, from its first bar to its last."""
+        return not self.causal_streaming
+
+    def initialise(self, seed: int, init: str = "torch") -> "Network":
+        """Draw all weights anew from `seed`, as torch or as Keras would; the global random state stays untouched."""
+        if init not in ("torch", "keras"):
+            raise UnknownName(f"init was {init!r}. {did_you_mean(str(init), ('torch', 'keras'))}")
+        with seeded(seed):
+            for module in self.modules():
+                reset = getattr(module, "reset_parameters", None)
+                if callable(reset):
+                    reset()
+            if init == "keras":
+                for module in self.modules():
+                    _initialise_as_keras(module)
+        return self
+
+    def layers(self) -> list[dict[str, Any]]:
+        """Return one mapping per layer: name, kind, inputs, units, parameters."""
+        return list(_layers_of(self))
+
+    def summary(self) -> str:
+        """Return the layers and their parameter counts as a table."""
+        return summary(self, f"{self.kind}: {_count(self.n_inputs, 'input')}, {_count(self.n_outputs, 'output')}")
+
+
+def make_network(kind: str, n_inputs: int, *, seed: int = 0, init: str = "torch", **options: Any) -> Network:
+    """Return a network by its word, with initial weights drawn from `seed`.
+
+    Parameters
+    ----------
+    kind : str
+        One of `NETWORKS`.
+    n_inputs : int
+        Features of a bar.
+    seed : int, default=0
+        Origin of the initial weights; for ``"lstm"`` the weights are those of the native engine, bit for bit.
+    init : {"torch", "keras"}, default="torch"
+        How they are drawn.
+    **options
+        Of `Network` and of the kind.
+
+    Examples
+    --------
+    >>> make_network("lstm", 1, hidden=(50, 50)).n_inputs
+    1
+    >>> make_network("lsmt", 1)
+    Traceback (most recent call last):
+    ...
+    longshort.errors.UnknownName: network was 'lsmt'. Did you mean 'lstm'?
+    """
+    if kind not in NETWORKS:
+        raise UnknownName(f"network was {kind!r}. {did_you_mean(str(kind), NETWORKS)}")
+    try:
+        with seeded(seed):
+            net = NETWORKS[kind](n_inputs, **options)
+    except TypeError as error:
+        raise InputError(f"network={kind!r} does not understand its options: {error}.") from error
+    return net.initialise(seed, init)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let torch draw from `seed` inside, one thread of the process at a time, and as before afterwards."""
+    with _GLOBAL_RANDOM, torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+class Dropout(nn.Module):
+    """Inverted dropout that draws from a generator of its own once an engine has given it one.
+
+    Examples
+    --------
+    >>> drop = Dropout(0.5)
+    >>> drop.generator = torch.Generator().manual_seed(0)
+    >>> drop(torch.ones(6)).unique().tolist(), drop.eval()(torch.ones(2)).tolist()
+    ([0.0, 2.0], [1.0, 1.0])
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop a share of the values and enlarge the others, while training."""
+        if not self.training or not self.rate:
+            return x
+        keep = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
+        return x * keep.div_(1 - self.rate)
+
+    def extra_repr(self) -> str:
+        """Return the rate, for printing."""
+        return str(self.rate)
+
+
+# Kinds ----------------------------------------------------------------------------------------------------------------
+
+
+class _Recurrent(Network):
+    """A stack of one recurrent layer per width; the last state of the top layer is the answer."""
+
+    cell: ClassVar[Callable[..., nn.RNNBase]]
+    causal_streaming = True
+
+    def build(self, n_inputs: int) -> int:
+        widths = [n_inputs, *self.hidden]
+        self.add_module(self.kind, nn.ModuleList([self.cell(a, b, batch_first=True) for a, b in pairwise(widths)]))
+        return widths[-1]
+
+    def encode(self, x: Tensor) -> Tensor:
+        for layer, drop in zip(self.get_submodule(self.kind).children(), self.drop, strict=True):
+            x = drop(layer(x)[0])
+        return x[:, -1]
+
+
+class LSTMNetwork(_Recurrent):
+    """Stacked LSTM: the network of the native engine, weight for weight.
+
+    Examples
+    --------
+    >>> sorted(make_network("lstm", 4, hidden=(8, 3)).state_dict())[:2]
+    ['head.0.bias', 'head.0.weight']
+    """
+
+    kind = "lstm"
+    cell = nn.LSTM
+
+    def initialise(self, seed: int, init: str = "torch") -> "LSTMNetwork":
+        """Draw the weights the native engine draws from the same seed."""
+        if self.symbol is not None:
+            super().initialise(seed, init)
+            return self
+        if init not in ("torch", "keras"):
+            raise UnknownName(f"init was {init!r}. {did_you_mean(str(init), ('torch', 'keras'))}")
+        from ..native import core
+
+        widths = [layer.out_features for layer in self.head]
+        native = core.LSTMTrainer64(
+            n_inputs=self.n_inputs, hidden=self.hidden, head=widths[:-1], n_outputs=widths[-1], seed=seed, init=init
+        )
+        self.load_state_dict({name: torch.from_numpy(w) for name, w in native.weights().items()})
+        return self
+
+
+class GRUNetwork(_Recurrent):
+    """Stacked GRU (Cho et al., 2014): two gates and no cell, three quarters of an LSTM's weights.
+
+    Examples
+    --------
+    >>> make_network("gru", 4, hidden=(8, 3))(torch.zeros(2, 10, 4)).shape
+    torch.Size([2, 1])
+    """
+
+    kind = "gru"
+    cell = nn.GRU
+
+
+class RNNNetwork(_Recurrent):
+    """Stacked plain RNN (Elman, 1990): no gates; its gradient fades with every bar it looks back.
+
+    Examples
+    --------
+    >>> make_network("rnn", 4, hidden=(8, 3))(torch.zeros(2, 10, 4)).shape
+    torch.Size([2, 1])
+    """
+
+    kind = "rnn"
+    cell = nn.RNN
+
+
+# What all share -------------------------------------------------------------------------------------------------------
+
+
+def summary(module: nn.Module, title: str | None = None) -> str:
+    """Return the layers of any module and their parameter counts as a table.
+
+    Examples
+    --------
+    >>> print(summary(LSTMNet(input_dim=1, hidden_dim=50)))
+    LSTMNet
+      lstm.0  LSTM       1 -> 50    10,400
+      lstm.1  LSTM      50 -> 50    20,200
+      fc      Linear     50 -> 1        51
+      total                         30,651  (torch counts 31,051: two biases a gate)
+    """
+    layers = list(_layers_of(module))
+    names = max([5, *(len(layer["name"]) for layer in layers)])
+    kinds = max([5, *(len(layer["kind"]) for layer in layers)])
+    lines = [title or type(module).__name__]
+    for layer in layers:
+        shape = f"{layer['inputs']} -> {layer['units']}" if layer["inputs"] else ""
+        lines.append(f"  {layer['name']:{names}}  {layer['kind']:{kinds}} {shape:>11} {layer['parameters']:>10,}")
+    total = sum(layer["parameters"] for layer in layers)
+    held = sum(p.numel() for p in module.parameters())
+    note = f"  (torch counts {held:,}: two biases a gate)" if held != total else ""
+    lines.append(f"  {'total':{names}}  {'':{kinds}} {'':>11} {total:>10,}{note}")
+    return "\n".join(lines)
+
+
+def _layers_of(module: nn.Module) -> Iterator[dict[str, Any]]:
+    """Every part that holds parameters of its own; a recurrent module layer by layer, its two biases counted as one."""
+    for name, part in module.named_modules():
+        own = list(part.parameters(recurse=False))
+        if not own:
+            continue
+        if isinstance(part, nn.RNNBase):
+            yield from _recurrent_layers(name, part)
+            continue
+        inputs, units = (getattr(part, a, getattr(part, b, None)) for a, b in _WIDTHS)
+        yield _layer(name, type(part).__name__, inputs, units, sum(p.numel() for p in own))
+
+
+_WIDTHS = (("in_features", "in_channels"), ("out_features", "out_channels"))
+
+
+def _layer(name: str, kind: str, inputs: int | None, units: int | None, parameters: int) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "inputs": inputs, "units": units, "parameters": parameters}
+
+
+def _recurrent_layers(name: str, part: nn.RNNBase) -> Iterator[dict[str, Any]]:
+    ways = 2 if part.bidirectional else 1
+    for k in range(part.num_layers):
+        inputs = part.input_size if k == 0 else ways * part.hidden_size
+        held = sum(p.numel() for n, p in part.named_parameters() if re.search(rf"_l{k}(_reverse)?$", n))
+        twice = sum(p.numel() for n, p in part.named_parameters() if re.search(rf"bias_hh_l{k}(_reverse)?$", n))
+        label = f"{name}.{k}" if part.num_layers > 1 else name
+        parameters = held - (twice if isinstance(part, nn.LSTM | nn.RNN) else 0)
+        yield _layer(
+            label, ("Bi" if ways == 2 else "") + type(part).__name__, inputs, ways * part.hidden_size, parameters
+        )
+
+
+def _initialise_as_keras(module: nn.Module) -> None:
+    """Glorot kernels, orthogonal recurrent kernels, zero biases but the LSTM's forget gate's, which are 1."""
+    for name, weight in module.named_parameters(recurse=False):
+        if "bias" in name:
+            nn.init.zeros_(weight)
+            if isinstance(module, nn.LSTM) and "bias_ih" in name:
+                with torch.no_grad():
+                    weight[module.hidden_size : 2 * module.hidden_size] = 1.0
+        elif "weight_hh" in name:
+            nn.init.orthogonal_(weight)
+        elif isinstance(module, nn.RNNBase | nn.Linear | nn.Conv1d | nn.Conv2d):
+            nn.init.xavier_uniform_(weight)
+
+
+def _widths(name: str, widths: Sequence[int]) -> list[int]:
+    good = not isinstance(widths, int | str) and len(widths) > 0
+    if not good or not all(isinstance(w, int | np.integer) and w >= 1 for w in widths):
+        raise InputError(f"{name} must be a sequence of whole numbers of at least 1, was {widths!r}.")
+    return [int(w) for w in widths]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
+# Plain modules --------------------------------------------------------------------------------------------------------
+
+
+class _LastStep(nn.Module):
+    """Recurrent layers of one width, the last step's state through one dense layer."""
+
+    cell: ClassVar[Callable[..., nn.RNNBase]]
+    name: ClassVar[str]
+
+    def __init__(
+        self, input_dim: int = 1, hidden_dim: int = 64, num_layers: int = 2, output_dim: int = 1, dropout: float = 0.2
+    ) -> None:
+        super().__init__()
+        self.hidden_dim, self.num_layers = hidden_dim, num_layers
+        between = dropout if num_layers > 1 else 0.0
+        self.add_module(self.name, self.cell(input_dim, hidden_dim, num_layers, batch_first=True, dropout=between))
+        self.fc = nn.Linear(hidden_dim, output_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, output_dim) for windows (batch, time, input_dim)."""
+        return self.fc(self.get_submodule(self.name)(x)[0][:, -1])
+
+
+class LSTMNet(_LastStep):
+    """LSTM layers of one width, then a dense layer on the last step.
+
+    Parameters
+    ----------
+    input_dim : int, default=1
+        Features of a bar.
+    hidden_dim : int, default=64
+        Units of every layer.
+    num_layers : int, default=2
+        Layers.
+    output_dim : int, default=1
+        Outputs.
+    dropout : float, default=0.2
+        Between layers.
+
+    Examples
+    --------
+    >>> LSTMNet(input_dim=5)(torch.zeros(32, 60, 5)).shape
+    torch.Size([32, 1])
+    """
+
+    cell, name = nn.LSTM, "lstm"
+
+
+class GRUNet(_LastStep):
+    """`LSTMNet` with GRU layers; same arguments.
+
+    Examples
+    --------
+    >>> GRUNet(input_dim=5, output_dim=3)(torch.zeros(32, 60, 5)).shape
+    torch.Size([32, 3])
+    """
+
+    cell, name = nn.GRU, "gru"
+
+
+class RNNNet(_LastStep):
+    """`LSTMNet` with plain tanh RNN layers; same arguments.
+
+    Examples
+    --------
+    >>> RNNNet(input_dim=5)(torch.zeros(32, 60, 5)).shape
+    torch.Size([32, 1])
+    """
+
+    cell, name = nn.RNN, "rnn"
+
+
+class StackedLSTM(nn.Module):
+    """LSTM layers of different widths, dropout between them, then a dense layer on the last step.
+
+    Parameters
+    ----------
+    input_dim : int
+        Features of a bar.
+    hidden_dims : sequence of int, default=(64, 32)
+        Units of each layer.
+    output_dim : int, default=1
+        Outputs.
+    dropout : float, default=0.2
+        Between layers.
+
+    Examples
+    --------
+    >>> StackedLSTM(8, hidden_dims=[128, 64, 32])(torch.zeros(4, 30, 8)).shape
+    torch.Size([4, 1])
+    """
+
+    def __init__(
+        self, input_dim: int, hidden_dims: Sequence[int] | None = None, output_dim: int = 1, dropout: float = 0.2
+    ) -> None:
+        super().__init__()
+        self.hidden_dims = [64, 32] if hidden_dims is None else _widths("hidden_dims", hidden_dims)
+        self.num_layers = len(self.hidden_dims)
+        widths = [input_dim, *self.hidden_dims]
+        self.lstm_layers = nn.ModuleList([nn.LSTM(a, b, batch_first=True) for a, b in pairwise(widths)])
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(widths[-1], output_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, output_dim) for windows (batch, time, input_dim)."""
+        for i, layer in enumerate(self.lstm_layers):
+            x = layer(x if i == 0 else self.dropout(x))[0]
+        return self.fc(x[:, -1])
+
+
+# To the native engine and back ----------------------------------------------------------------------------------------
+
+
+def to_native(source: nn.Module | Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the weights of a stack of LSTM layers and dense layers under the native engine's names, bit for bit.
+
+    Parameters
+    ----------
+    source : nn.Module or state_dict
+        Such as `LSTMNet`, `StackedLSTM`, a bare ``nn.LSTM``, or their ``state_dict()``: layers in the order in which
+        they are used. An ``nn.LSTM`` of several layers becomes one native layer each.
+
+    Returns
+    -------
+    dict of str to ndarray
+        ``lstm.{i}.weight_ih_l0``, ..., ``head.{j}.weight``, ``head.{j}.bias``.
+
+    Raises
+    ------
+    InputError
+        Bidirectional, projected, GRU or other layers the native engine does not have.
+
+    Examples
+    --------
+    >>> sorted(to_native(LSTMNet(input_dim=3, num_layers=2)))[-4:]
+    ['lstm.1.bias_hh_l0', 'lstm.1.bias_ih_l0', 'lstm.1.weight_hh_l0', 'lstm.1.weight_ih_l0']
+    """
+    state = source.state_dict() if isinstance(source, nn.Module) else source
+    arrays = {name: np.array(w.numpy(force=True) if isinstance(w, Tensor) else w) for name, w in state.items()}
+    names = _native_names(arrays)
+    native = {new: arrays[old] for new, old in names.items() if old is not None}
+    for new in (new for new, old in names.items() if old is None):  # a layer without biases
+        weight = native[new.replace("bias_hh", "weight_ih").replace("bias_ih", "weight_ih").replace("bias", "weight")]
+        native[new] = np.zeros(len(weight), weight.dtype)
+    return native
+
+
+def from_native(weights: Mapping[str, np.ndarray], module: nn.Module) -> nn.Module:
+    """Load weights under the native engine's names into a module of the same layers; return the module.
+
+    Parameters
+    ----------
+    weights : mapping of str to ndarray
+        As ``to_native`` returns, and as the native engine's ``weights()``.
+    module : nn.Module
+        With the same layers in the same order.
+
+    Examples
+    --------
+    >>> net, x = LSTMNet(input_dim=3).eval(), torch.ones(1, 9, 3)
+    >>> other = from_native(to_native(net), LSTMNet(input_dim=3)).eval()
+    >>> torch.equal(other(x), net(x))
+    True
+    """
+    state = module.state_dict()
+    names = _native_names({name: w.numpy(force=True) for name, w in state.items()})
+    if set(names) != set(weights):
+        odd = sorted(set(names) ^ set(weights))
+        raise InputError(f"weights and {type(module).__name__} must have the same layers, but only one has {odd[0]}.")
+    for new, old in names.items():
+        if old is None:
+            raise InputError(f"{type(module).__name__} has no place for {new}. Build it with bias=True.")
+        if tuple(weights[new].shape) != tuple(state[old].shape):
+            raise InputError(f"{new} must have shape {tuple(state[old].shape)}, was {tuple(weights[new].shape)}.")
+        state[old] = torch.from_numpy(np.array(weights[new])).to(state[old].dtype)
+    module.load_state_dict(state)
+    return module
+
+
+def _native_names(arrays: Mapping[str, np.ndarray]) -> dict[str, str | None]:
+    """Map the native engine's names to those of a state_dict; None where a bias is missing."""
+    names: dict[str, str | None] = {}
+    known: set[str] = set()
+    layers = [match for name in arrays if (match := re.fullmatch(r"(.*?)weight_ih_l(\d+)", name))]
+    for i, match in enumerate(layers):
+        prefix, k = match.groups()
+        rows, units = arrays[match[0]].shape[0], arrays[f"{prefix}weight_hh_l{k}"].shape[1]
+        if rows != 4 * units:
+            raise InputError(f"{match[0]} has {rows} rows for {units} units; an LSTM has {4 * units}.")
+        for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            old = f"{prefix}{part}_l{k}"
+            names[f"lstm.{i}.{part}_l0"] = old if old in arrays else None
+            known.add(old)
+    dense = [n for n in arrays if n not in known and n.endswith("weight") and arrays[n].ndim == 2]
+    dense = [n for n in dense if not re.search(r"_(ih|hh|hr)_l\d+", n)]
+    for j, name in enumerate(dense):
+        bias = name.removesuffix("weight") + "bias"
+        names[f"head.{j}.weight"], names[f"head.{j}.bias"] = name, bias if bias in arrays else None
+        known |= {name, bias}
+    foreign = [name for name in arrays if name not in known]
+    if foreign or not layers:
+        what = f"it has {foreign[0]}" if foreign else "it has no LSTM layer"
+        raise InputError(f"Only stacks of one-way LSTM layers and dense layers have native weights, but {what}.")
+    _refuse_gaps(arrays, names)
+    return names
+
+
+def _refuse_gaps(arrays: Mapping[str, np.ndarray], names: Mapping[str, str | None]) -> None:
+    """Refuse layers whose widths do not follow from each other."""
+    chain = [old for new, old in names.items() if old is not None and re.search(r"weight_hh_l0|head\.\d+\.weight", new)]
+    inputs = [
+        old for new, old in names.items() if old is not None and re.search(r"weight_ih_l0|head\.\d+\.weight", new)
+    ]
+    for before, after in zip(chain, inputs[1:], strict=False):
+        width = arrays[before].shape[1 if "_hh_" in before else 0]
+        if arrays[after].shape[1] != width:
+            raise InputError(f"{after} takes {arrays[after].shape[1]} inputs, but {before} before it gives {width}.")
