@@ -233,7 +233,7 @@ class TorchEngine:
             yield np.concatenate(batch)
 
     def loss(self, starts: np.ndarray, targets: np.ndarray, blocks: np.ndarray | None = None) -> float:
-        """Return the mean loss, without dropout and without learning; of losses of whole blocks, over all samples at once."""
+        """Return the mean loss, without dropout and without learning; where blocks matter, over all samples at once."""
         series, starts, targets, blocks = self._checked(starts, targets, blocks)
         if blocks is not None:
             order = np.argsort(blocks, kind="stable")
@@ -362,13 +362,13 @@ class TorchEngine:
     @property
     def lr(self) -> float:
         """Step size of Adam."""
-        return float(self._adam.param_blocks[0]["lr"])
+        return float(self._adam.param_groups[0]["lr"])
 
     @lr.setter
     def lr(self, rate: float) -> None:
         if not 0 <= rate < math.inf:
             raise InputError(f"lr must be at least 0 and finite, was {rate!r}.")
-        self._adam.param_blocks[0]["lr"] = float(rate)
+        self._adam.param_groups[0]["lr"] = float(rate)
 
     @property
     def n_parameters(self) -> int:
@@ -441,7 +441,12 @@ def torch_engine(model: Any, n_inputs: int, seed: int, options: Mapping[str, Any
 def _module_of(model: Any, n_inputs: int, seed: int) -> nn.Module:
     if callable(model.network):
         with seeded(seed):
-            return model.network(n_inputs, model.n_outputs, model.lookback)
+            made = model.network(n_inputs, model.n_outputs, model.lookback)
+        if not isinstance(made, nn.Module):
+            raise InputError(
+                f"network(n_inputs, n_outputs, lookback) must return an nn.Module, was {type(made).__name__}."
+            )
+        return made
     shape = {
         "n_outputs": model.n_outputs,
         "hidden": model.hidden,

@@ -18,7 +18,13 @@ from ..errors import TrainingError
 class Engine(Protocol):
     """What trains: the native kernel, the torch engine, or anything that behaves like them."""
 
-    lr: float
+    @property
+    def lr(self) -> float:
+        """Step size of the optimiser."""
+        ...
+
+    @lr.setter
+    def lr(self, rate: float) -> None: ...
 
     def bind(self, data: np.ndarray, time_stride: int, center: np.ndarray, scale: np.ndarray) -> None:
         """Cut windows from this float64 C-contiguous array from now on, scaled by ``(x - center) / scale``."""
