@@ -386,6 +386,41 @@ def test_history_that_changed_is_refused_with_its_first_cell():
         )
 
 
+def test_sessions_between_two_pieces_are_missing_bars(caplog):
+    whole = nyse()
+    old, new = whole.until("2020-11-20"), whole.since("2020-12-01")
+    joined = old.append(new)
+    np.testing.assert_array_equal(joined.time, whole.time)  # half a day after Thanksgiving, no session on it
+    gap = (whole.dates > old.dates[-1]) & (whole.dates < new.dates[0])
+    assert (joined.state[gap] == State.MISSING).all()
+    assert (joined.state[~gap] == State.OK).all()
+    assert np.isnan(joined["close"][gap]).all()
+    assert (joined.split == 1).all()
+    assert (joined.dividend == 0).all()
+    assert f"{gap.sum()} sessions without a row became MISSING bars" in caplog.text
+    assert len(old.append(new, gaps="keep")) == len(old) + len(new)
+    with pytest.raises(UnknownName, match="gaps was 'no'"):
+        old.append(new, gaps="no")
+
+
+def test_a_weekend_or_a_holiday_between_two_pieces_is_no_gap(caplog):
+    whole = nyse()
+    for last in ("2020-11-20", "2020-11-25", "2020-12-24"):
+        old = whole.until(last)
+        assert old.append(whole.since(int(old.time[-1]) + 1)) == whole
+    assert not caplog.records
+
+
+def test_a_gap_before_the_first_bar_of_a_symbol_is_not_its_own():
+    whole = nyse()
+    values = {name: np.array(whole[name]) for name in whole.fields}
+    for array in values.values():
+        array[:, 1] = np.nan
+    young = Bars(whole.time, whole.symbols, values, calendar="XNYS")
+    joined = young.until("2020-11-20").append(young.since("2020-12-01"))
+    assert set(joined.state[:, 1].tolist()) == {State.UNLISTED}
+
+
 def test_bars_of_another_kind_are_not_appended():
     bars = nyse()
     with pytest.raises(InputError, match="symbols agree"):

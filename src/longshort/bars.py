@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import clock
-from ._panel import arrays, frames, joining, resampling, views
+from ._panel import arrays, frames, joining, resampling, sessions, views
 from ._panel.arrays import PRICE_FIELDS, State
 from .errors import HistoryChanged, InputError, PriceError, UnknownName, did_you_mean
 
@@ -135,6 +135,7 @@ class Bars:
         stamps: str = "end",
         bar_size: str | None = None,
         source: str = "pandas",
+        gaps: str = "missing",
     ) -> "Bars":
         """Make bars from a DataFrame with OHLCV columns in any case.
 
@@ -161,6 +162,11 @@ class Bars:
         stamps : {"end", "start"}, default="end"
             What intraday stamps stand for. "start" moves them to the end of their bar, when it is known: yfinance, for
             one, stamps the bar of 09:30 to 10:30 with 09:30.
+        gaps : {"missing", "keep"}, default="missing"
+            What becomes of sessions between daily bars for which there is no row. "missing": MISSING bars, so that no
+            window and no return reaches over them; the log says how many. "keep": nothing, the bars beside a gap count
+            as neighbours. Weekly, monthly and intraday tables, and those without a calendar, are always kept as they
+            are.
 
         Notes
         -----
@@ -168,7 +174,7 @@ class Bars:
         moved to the session's close, for which the calendar is needed (New York midnights imply XNYS). Other stamps
         with a zone are taken literally as the moment the bar is known. Naive ones need `tz` or `calendar`.
 
-        Gaps: sessions without any row are told in a log warning and stay absent; rows of NaN become MISSING bars.
+        Gaps: rows of NaN become MISSING bars, like the sessions without a row.
 
         Look-ahead: prices that were back-adjusted by their source contain later splits and dividends as a factor.
         Returns are not affected, levels are.
@@ -181,7 +187,8 @@ class Bars:
         >>> [clock.show(t) for t in bars.time]  # the second session is a half day
         ['2020-11-25T21:00:00Z', '2020-11-27T18:00:00Z']
         """
-        parts = frames.read_frame(df, symbol, tz=tz, calendar=calendar, adjusted=adjusted, stamps_at=stamps)
+        how = {"tz": tz, "calendar": calendar, "adjusted": adjusted, "bar_size": bar_size, "gaps": gaps}
+        parts = frames.read_frame(df, symbol, stamps_at=stamps, **how)
         return cls(**parts, bar_size=bar_size, source=source)
 
     def _store(self, *, fields: Mapping[str, np.ndarray], **values: Any) -> None:
@@ -408,10 +415,17 @@ class Bars:
 
     # -- putting together --------------------------------------------------------------------------------------------
 
-    def append(self, other: "Bars") -> "Bars":
+    def append(self, other: "Bars", *, gaps: str = "missing") -> "Bars":
         """Return these bars followed by the rows of `other` that are new.
 
         Rows both have must agree digit for digit: history that changed is refused, not merged.
+
+        Parameters
+        ----------
+        other : Bars
+            Of the same symbols, fields, calendar and bar size.
+        gaps : {"missing", "keep"}, default="missing"
+            What becomes of sessions between the last daily bar here and the first new one, as in `from_pandas`.
 
         Raises
         ------
@@ -448,16 +462,35 @@ class Bars:
             raise HistoryChanged(
                 f"History changed: {difference}. Keep the old bars, or load the whole history again and refit on it."
             )
-        state = np.array(other.state[overlap:])
         listed = (self.state != State.UNLISTED).any(axis=0)
+        state = np.array(other.state[overlap:])
         state[(state == State.UNLISTED) & listed] = State.MISSING  # what begins in the middle cannot know better
+        absent = self._absent_before(other.time[overlap:], gaps)
+        cells = (len(absent), len(self.symbols))
+        between = np.where(np.broadcast_to(listed, cells), State.MISSING, State.UNLISTED).astype(np.uint8)
+
+        def joined(mine: np.ndarray, none: float, theirs: np.ndarray) -> np.ndarray:
+            return np.concatenate([mine, np.full(cells, none), theirs[overlap:]])
+
         return self._replace(
-            fields={name: np.concatenate([array, other[name][overlap:]]) for name, array in self._fields.items()},
-            time=np.concatenate([self.time, other.time[overlap:]]),
-            split=np.concatenate([self.split, other.split[overlap:]]),
-            dividend=np.concatenate([self.dividend, other.dividend[overlap:]]),
-            state=np.concatenate([self.state, state]),
+            fields={name: joined(array, np.nan, other[name]) for name, array in self._fields.items()},
+            time=np.concatenate([self.time, absent, other.time[overlap:]]),
+            split=joined(self.split, 1.0, other.split),
+            dividend=joined(self.dividend, 0.0, other.dividend),
+            state=np.concatenate([self.state, between, state]),
         )
+
+    def _absent_before(self, time: np.ndarray, choice: str) -> np.ndarray:
+        """Return the closes of the sessions between the last bar and the first of `time` that have no row."""
+        sessions.check_gaps(choice)
+        near = not len(time) or time[0] - self.time[-1] <= 26 * clock.HOUR
+        if near or choice == "keep" or self.bar_size != "1D":
+            return np.zeros(0, np.int64)
+        absent = sessions.absent_sessions(np.concatenate([self.time, time]), self.calendar)
+        absent = absent[(absent > self.time[-1]) & (absent < time[0])]
+        if len(absent):
+            sessions.tell_of_absent(absent, str(self.calendar))
+        return absent
 
     def _check_like(self, other: "Bars") -> None:
         for what in ("symbols", "fields", "calendar", "bar_size"):

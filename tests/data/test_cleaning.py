@@ -135,7 +135,7 @@ def test_tables_are_repaired(repair, table, rows):
     assert fixed["close"].tolist() == rows
     assert len(repairs) == (2 if repair == "sort" else 1)
     pd.testing.assert_frame_equal(table, before)
-    assert len(Bars.from_pandas(fixed, "A", calendar="XNYS")) == len(rows)
+    assert len(Bars.from_pandas(fixed, "A", calendar="XNYS", gaps="keep")) == len(rows)
 
 
 def test_rows_with_other_values_are_no_duplicates():

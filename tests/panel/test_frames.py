@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from longshort import clock
-from longshort.bars import Bars
-from longshort.errors import DataError, InputError, NotEnoughData, PriceError, TimeError
+from longshort import clock, features
+from longshort.bars import Bars, State
+from longshort.errors import DataError, InputError, NotEnoughData, PriceError, TimeError, UnknownName
+from longshort.features.windows import Windows, broken_cells
 
 OHLCV = ["Open", "High", "Low", "Close", "Volume"]
 
@@ -432,13 +433,81 @@ def test_offsets_of_summer_and_winter_are_one_zone():
     assert shown(Bars.from_pandas(table(pd.Index(stamps)), "A"))[1] == "2020-11-02T21:00:00Z"
 
 
-def test_sessions_without_a_row_are_told(caplog):
-    days = pd.DatetimeIndex(clock.sessions("XNYS", "2020-01-02", "2020-03-31"))
-    bars = Bars.from_pandas(table(days.delete(slice(20, 30))), "A", calendar="XNYS")
-    assert len(bars) == len(days) - 10
-    assert f"10 of {len(days)} sessions of XNYS have no row, the first is 2020-01-31" in caplog.text
-    caplog.clear()
-    whole, fridays = table(days), table(days[days.day_of_week == 4])
-    for full in (whole, fridays):
-        Bars.from_pandas(full, "A", calendar="XNYS")
+DAYS = pd.DatetimeIndex(clock.sessions("XNYS", "2020-01-02", "2020-03-31"))
+
+
+def test_sessions_without_a_row_are_missing_bars_and_told(caplog):
+    bars = Bars.from_pandas(table(DAYS.delete(slice(20, 30))), "A", calendar="XNYS")
+    assert bars.dates.tolist() == DAYS.date.tolist()
+    np.testing.assert_array_equal(bars.time, clock.session_closes("XNYS", bars.dates))
+    assert np.flatnonzero(bars.state[:, 0] == State.MISSING).tolist() == list(range(20, 30))
+    assert np.isnan(bars["close"][20:30]).all()
+    assert (bars.split == 1).all()
+    assert (bars.dividend == 0).all()
+    assert "10 sessions without a row became MISSING bars of XNYS, first 2020-01-31" in caplog.text
+
+
+def test_sessions_without_a_row_can_be_left_out(caplog):
+    bars = Bars.from_pandas(table(DAYS.delete(slice(20, 30))), "A", calendar="XNYS", gaps="keep")
+    assert len(bars) == len(DAYS) - 10
+    assert (bars.state == State.OK).all()
     assert not caplog.records
+    with pytest.raises(UnknownName, match="gaps was 'fill'"):
+        Bars.from_pandas(table(DAYS), "A", calendar="XNYS", gaps="fill")
+
+
+def test_a_gap_longer_than_the_rest_is_a_gap_all_the_same():
+    bars = Bars.from_pandas(table(DAYS.delete(slice(10, 55))), "A", calendar="XNYS")
+    assert len(bars) == len(DAYS)
+    assert (bars.state == State.MISSING).sum() == 45
+
+
+@pytest.mark.parametrize(
+    ("rows", "how"),
+    [
+        (DAYS, {}),
+        (DAYS[DAYS.day_of_week == 4], {}),  # weekly
+        (DAYS[::2], {}),  # every other day
+        (DAYS[::21], {}),  # monthly, more or less
+        (DAYS[DAYS.day_of_week < 3], {"bar_size": "1W"}),  # as the caller says
+        (DAYS[[0, 9]], {}),  # two bars tell nothing
+    ],
+)
+def test_rows_that_are_not_daily_are_kept_as_they_are(rows, how, caplog):
+    assert len(Bars.from_pandas(table(rows), "A", calendar="XNYS", **how)) == len(rows)
+    assert not caplog.records
+
+
+def test_rows_outside_the_sessions_say_that_the_calendar_is_another():
+    days = pd.date_range("2020-01-02T21:00Z", "2020-03-31T21:00Z").delete(range(40, 45))  # a coin never sleeps
+    assert len(Bars.from_pandas(table(days), "BTC", calendar="XNYS")) == len(days)
+    assert len(Bars.from_pandas(table(days), "BTC")) == len(days)  # no calendar: nobody knows
+    assert len(Bars.from_pandas(table(days.normalize()), "BTC", calendar="24/7")) == len(days) + 5
+
+
+def test_intraday_tables_keep_their_gaps():
+    stamps = pd.date_range("2020-01-02T15:30Z", "2020-01-02T21:00Z", freq="30min").append(
+        pd.date_range("2020-01-06T15:30Z", "2020-01-06T21:00Z", freq="30min")
+    )
+    assert len(Bars.from_pandas(table(stamps), "A", calendar="XNYS")) == len(stamps)
+
+
+def test_a_session_that_no_symbol_has_is_missing_for_all_that_are_listed():
+    one, two = table(DAYS.delete([4, 30])), table(DAYS[10:].delete([20]))
+    long = pd.concat([one.assign(symbol="A"), two.assign(symbol="B")])
+    bars = Bars.from_pandas(long, calendar="XNYS")
+    assert len(bars) == len(DAYS)
+    assert bars.state[[4, 30]].tolist() == [[State.MISSING, State.UNLISTED], [State.MISSING, State.MISSING]]
+
+
+def test_no_window_and_no_return_reaches_over_an_absent_session():
+    whole, holed = (Bars.from_pandas(table(rows), "A", calendar="XNYS") for rows in (DAYS, DAYS.delete([30])))
+    feature = features.log_return()
+    assert np.isnan(feature.compute(holed)[30:32]).all()
+    windows = Windows.over(feature.compute(holed)[:, :, None].copy(), 5, broken_cells(holed))
+    assert not set(range(30, 36)) & set(windows.rows.tolist())
+    assert {29, 36} <= set(windows.rows.tolist())
+    outcome = features.forward_log_return(1).compute(holed)
+    assert np.isnan(outcome[[29, 30]]).all()
+    assert np.isfinite(outcome[31])
+    assert len(whole) == len(holed)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import clock
 from ..errors import InputError, NotEnoughData, PriceError, TimeError, did_you_mean
 from .actions import actions_from_adjusted
 from .arrays import PRICE_FIELDS
+from .sessions import absent_sessions, check_gaps, tell_of_absent
 from .stamps import read_stamps
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def read_frame(
     calendar: str | None,
     adjusted: str | bool | None,
     stamps_at: str = "end",
+    bar_size: str | None = None,
+    gaps: str = "missing",
 ) -> dict[str, Any]:
     """Return time, symbols, fields, split, dividend and calendar of a table; see `Bars.from_pandas`."""
     import pandas as pd
@@ -40,6 +42,7 @@ def read_frame(
         raise InputError(f"from_pandas needs a pandas DataFrame; it was {type(df).__name__}.")
     if not len(df):
         raise NotEnoughData("The table should have at least one row of bars; it has none.")
+    check_gaps(gaps)
     mode = _adjusted_mode(adjusted)
     tables = split_by_symbol(df, symbol)
     first = next(iter(tables.values()))
@@ -54,8 +57,11 @@ def read_frame(
         read[name] = (stamps, *_read_columns(table, mode, name, stamps))
     columns = list(dict.fromkeys(c for _, fields, _, _ in read.values() for c in fields))
     time = first_time if (first_time := next(iter(read.values()))[0]) is not None and shared else _union(read)
-    if found is not None:
-        _tell_of_absent_sessions(time, found)
+    if found is not None and gaps == "missing" and bar_size in (None, "1D"):
+        absent = absent_sessions(time, found)
+        if len(absent):
+            tell_of_absent(absent, found)
+            time = np.sort(np.concatenate([time, absent]))
     shape = (len(time), len(read))
     fields = {column: np.full(shape, np.nan) for column in columns}
     split, dividend = np.ones(shape), np.zeros(shape)
@@ -71,23 +77,6 @@ def read_frame(
 
 def _union(read: Mapping[str, tuple]) -> np.ndarray:
     return np.unique(np.concatenate([parts[0] for parts in read.values()]))
-
-
-def _tell_of_absent_sessions(time: np.ndarray, calendar: str) -> None:
-    """Warn of sessions between daily bars for which no symbol has a row: returns reach over them as over a night."""
-    if calendar in ("24/7", "24/5") or len(time) < 3 or clock.infer_bar_size(time) != "1D":
-        return
-    days = clock.local_dates(time, calendar)
-    sessions = clock.sessions(calendar, days[0], days[-1])
-    if (
-        len(days) < len(sessions) < 2 * len(days) and clock.is_session(calendar, days).all()
-    ):  # daily, not every other day
-        absent = np.setdiff1d(sessions, days)
-        logger.warning(
-            "%d of %d sessions of %s have no row, the first is %s: a return over such a gap counts as one bar's. Give "
-            "them rows of NaN if no window should reach over them; check() lists them all.",
-            len(absent), len(sessions), calendar, absent[0],
-        )  # fmt: skip
 
 
 def _adjusted_mode(adjusted: str | bool | None) -> str | None:

@@ -266,7 +266,7 @@ class CsvFiles:
     ----------
     path : str or Path
         One file, or a folder with a file per symbol, named like AAPL.csv.
-    tz, adjusted, bar_size, stamps
+    tz, adjusted, bar_size, stamps, gaps
         As in `Bars.from_pandas`.
     **reading
         As in `read_csv`: separator, missing, max_bytes.
@@ -289,10 +289,11 @@ class CsvFiles:
         adjusted: str | bool | None = None,
         bar_size: str | None = None,
         stamps: str = "end",
+        gaps: str = "missing",
         **reading: Any,
     ):
         self.path, self.tz, self.adjusted, self.bar_size = path, tz, adjusted, bar_size
-        self.stamps, self.reading = stamps, reading
+        self.stamps, self.gaps, self.reading = stamps, gaps, reading
 
     def load(
         self, symbols: tuple[str, ...], start: np.datetime64 | None, end: np.datetime64 | None, calendar: str
@@ -328,7 +329,7 @@ class CsvFiles:
     def _how(self, calendar: str) -> dict[str, Any]:
         return {
             "tz": self.tz, "calendar": calendar, "adjusted": self.adjusted, "bar_size": self.bar_size,
-            "stamps": self.stamps, "source": f"{self.ending} {Path(self.path).name}",
+            "stamps": self.stamps, "gaps": self.gaps, "source": f"{self.ending} {Path(self.path).name}",
         }  # fmt: skip
 
     def _read(self, path: Path) -> Any:

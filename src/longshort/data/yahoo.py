@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import artifact, clock
 from .._panel.arrays import check_symbol
-from ..bars import Bars
+from ..bars import Bars, State
 from ..errors import ArtifactError, DataError, HistoryChanged, SetupError, SourceError, UnknownName
 
 logger = logging.getLogger(__name__)
@@ -174,12 +174,13 @@ def _as_traded(prices: Any, splits: Any, dividends: Any) -> Any:
 def _continued(old: Bars, told: Bars, symbol: str) -> Bars:
     """Return the snapshot followed by the new rows, or say what changed."""
     n = len(old)
-    if len(told) < n or not np.array_equal(told.time[:n], old.time):
-        lacking = np.setdiff1d(old.dates, told.dates)
-        added = np.setdiff1d(told.dates[told.dates <= old.dates[-1]], old.dates)
+    was_there, is_there = (bars.dates[bars.state[:, 0] == State.OK] for bars in (old, told))
+    lacking = np.setdiff1d(was_there, is_there)
+    added = np.setdiff1d(is_there[is_there <= old.dates[-1]], was_there)
+    if len(lacking) or len(added) or not np.array_equal(told.time[:n], old.time):
         lines = [f"{len(lacking)} sessions are gone, first {lacking[0]}"] if len(lacking) else []
         lines += [f"{len(added)} sessions are new inside, first {added[0]}"] if len(added) else []
-        raise HistoryChanged(_change_text(symbol, lines))
+        raise HistoryChanged(_change_text(symbol, lines or ["the stamps of its sessions differ"]))
     lines = []
     for name in (*old.fields, "split", "dividend"):
         was = old[name] if name in old.fields else getattr(old, name)
