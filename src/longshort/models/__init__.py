@@ -16,6 +16,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "losses": None,
     "nets": None,
     "presets": None,
+    "schedules": None,
     "streaming": None,
     "torch_engine": None,
     "training": None,
