@@ -58,6 +58,7 @@ def save(study: Any, directory: str | os.PathLike) -> str:
         "histories": [[_history_to_dict(h) for h in seeds] for seeds in study.histories],
         "trials": study.trials,
         "trials_where": study.trials_where,
+        "trial_sharpes": list(study.trial_sharpes),
         "records": {"n": len(records), "digest": records[-1]["digest"] if records else None},
         "bars": {
             "symbols": list(bars.symbols),
@@ -105,6 +106,7 @@ def load(directory: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
         "configuration": about["configuration"],
         "trials": about["trials"],
         "trials_where": about["trials_where"],
+        "trial_sharpes": tuple(about.get("trial_sharpes", ())),
     }
     kept |= {name: _frozen(numbers[name]) for name in ("seeds", "actual", "fold", "reference")}
     return kept, about["records"]

@@ -9,7 +9,7 @@ import copy
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +93,7 @@ def walk_forward(
     folds_done, values, extras, histories = collect(folds, jobs, errors)
     rows = np.concatenate(folds.rows)
     configuration = {"forecaster": forecaster.to_dict(), "cv": cv.to_dict(), "seeds": int(seeds)}
-    trials, where = _remember(configuration, bars)
-    return Study(
+    study = Study(
         forecaster=forecaster,
         bars=bars,
         cv=cv,
@@ -111,9 +110,8 @@ def walk_forward(
         challengers={n: rival_values(n, group, errors) for n, group in extra.items()},
         histories=histories,
         configuration=configuration,
-        trials=trials,
-        trials_where=where,
     )
+    return _remember(study)
 
 
 def _check_arguments(forecaster: Any, bars: Any, cv: Any, seeds: Any) -> None:
@@ -247,11 +245,17 @@ def _called(forecaster: Any) -> str:
     return str(getattr(forecaster, "described", type(forecaster).__name__))
 
 
-def _remember(configuration: dict[str, Any], bars: "Bars") -> tuple[int, str]:
-    digest = ledger.digest_of({"study": configuration, "bars": bars.digest})
-    book = ledger.current()
+def _remember(study: "Study") -> "Study":
+    """Record the study as a trial, with the Sharpe ratio it left, and return it knowing of all trials so far."""
+    bars, configuration, book = study.bars, study.configuration, ledger.current()
     facts = {"what": "walk_forward", "configuration": configuration, "bars": bars.digest, "symbols": list(bars.symbols)}
-    return book.record_trial(digest, **facts), book.where
+    earned = study._verdict.details["money"]
+    if earned is not None and earned["sharpe_per_bar"] is not None:
+        facts["sharpe"] = earned["sharpe_per_bar"]
+    facts["forecasts"] = study.forecast.digest
+    trials = book.record_trial(ledger.digest_of({"study": configuration, "bars": bars.digest}), **facts)
+    sharpes = [f["sharpe"] for record in book.records(ledger.TRIAL) if "sharpe" in (f := record.facts)]
+    return replace(study, trials=trials, trials_where=book.where, trial_sharpes=tuple(sharpes))
 
 
 # -------------------------------------------------------------------------------------------------------------- results
@@ -314,6 +318,7 @@ class Study:
     configuration: dict[str, Any] = field(default_factory=dict)
     trials: int = 1
     trials_where: str = "this process"
+    trial_sharpes: tuple[float, ...] = ()
 
     @property
     def time(self) -> np.ndarray:
@@ -351,8 +356,12 @@ class Study:
             seeds=self.seeds if len(self.seeds) > 1 else None,
             fold=self.fold,
             last_value=self._last_value(),
+            returns=self._next_returns(),
+            quantiles=self.forecast.quantiles,
+            std=self.forecast.std,
             trials=self.trials,
             trials_where=self.trials_where,
+            trial_sharpes=self.trial_sharpes,
             failures=tuple(f"fold {f.number}: {f.failure}" for f in self.folds if f.failure),
         )
 
@@ -406,6 +415,13 @@ class Study:
         if (found[-1]["digest"] if found else None) != records["digest"] or len(found) != records["n"]:
             raise ArtifactError(f"The forecasts in {directory} are not the ones recorded. Restore it from a backup.")
         return study
+
+    def _next_returns(self) -> np.ndarray:
+        """Simple returns from each decision to the next bar, NaN after the last."""
+        close = np.asarray(self.bars.adjusted("close"))
+        rows = np.searchsorted(self.bars.time, self.time)
+        after = np.minimum(rows + 1, len(close) - 1)
+        return np.where((rows + 1 < len(close))[:, None], close[after] / close[rows] - 1.0, np.nan)
 
     def _last_value(self) -> np.ndarray | None:
         """The latest value of the target known at each decision, NaN where there is none."""

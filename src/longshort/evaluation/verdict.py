@@ -30,7 +30,8 @@ from .. import metrics
 from ..errors import NotEnoughData
 from ..forecast import TargetInfo
 from . import statistics as st
-from .wording import sentence
+from .earnings import cross_section, money
+from .wording import remarks, sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,8 +70,12 @@ class Evidence:
         Number of the fold of each row.
     last_value : array, optional
         The latest known value of the target at each decision: what a volatility's rise or fall is measured from.
-    trials, trials_where
-        How many configurations were tried, and where that was counted.
+    returns : array, optional
+        Simple return of each symbol from the decision to the next bar: what following the forecasts would have earned.
+    quantiles : mapping of float to array, optional
+        Forecast quantiles in units of the target; `std`, predicted deviations, does for a normal distribution.
+    trials, trials_where, trial_sharpes
+        How many configurations were tried, where that was counted, and the Sharpe ratios per bar they left.
     failures : tuple of str
         Reasons of failed folds.
     dated : bool
@@ -105,8 +110,12 @@ class Evidence:
     seeds: np.ndarray | None = None
     fold: np.ndarray | None = None
     last_value: np.ndarray | None = None
+    returns: np.ndarray | None = None
+    quantiles: Mapping[float, np.ndarray] | None = None
+    std: np.ndarray | None = None
     trials: int = 1
     trials_where: str = "this process"
+    trial_sharpes: tuple[float, ...] = ()
     failures: tuple[str, ...] = ()
     dated: bool = True
 
@@ -152,6 +161,11 @@ class Verdict:
         frame = pd.DataFrame.from_dict(self.details["table"], orient="index")
         return frame.dropna(axis=1, how="all")
 
+    @property
+    def remarks(self) -> list[str]:
+        """What following the forecasts earned, the order of the symbols, the coverage of intervals, the power."""
+        return remarks(self.details)
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as a JSON-able mapping."""
         return {"exit_code": self.exit_code, "sentence": self.sentence, "details": self.details}
@@ -160,13 +174,15 @@ class Verdict:
         return self.sentence
 
     def __repr__(self) -> str:
-        return f"{self.sentence}\n\n{self.table.to_string(float_format=lambda v: f'{v:.4g}')}"
+        table = self.table.to_string(float_format=lambda v: f"{v:.4g}")
+        return "\n".join([self.sentence, "", table, *(["", *self.remarks] if self.remarks else [])])
 
     def _repr_html_(self) -> str:
         import html
 
         table = self.table.to_html(float_format=lambda v: f"{v:.4g}", border=0)
-        return f"<p><b>{html.escape(self.sentence)}</b></p>{table}"
+        notes = "".join(f"<p>{html.escape(line)}</p>" for line in self.remarks)
+        return f"<p><b>{html.escape(self.sentence)}</b></p>{table}{notes}"
 
 
 # ------------------------------------------------------------------------------------------------------------ judging
@@ -285,6 +301,9 @@ class _Case:
             "calibration": self._calibration(),
             "lag_copy": self._lag_copy(),
             "power": self._power(),
+            "money": self._money(),
+            "cross_section": cross_section(self.masked(self.actual), self.masked(self.forecast), self.horizon),
+            "coverage": self._coverage(),
             "trials": e.trials,
             "trials_where": e.trials_where,
             "lucky": 1 - (1 - LEVEL) ** max(e.trials, 1),
@@ -462,6 +481,32 @@ class _Case:
         f, a = self.forecast[self.keep], self.actual[self.keep]
         to_last, to_outcome = sqrt(float(np.mean(f**2))), sqrt(float(np.mean((f - a) ** 2)))
         return {"alarm": to_last < to_outcome, "distance_to_last": to_last, "distance_to_outcome": to_outcome}
+
+    def _money(self) -> dict[str, Any] | None:
+        """What following the signs of the forecasts earned; None where returns are not known or not forecast."""
+        e = self.e
+        if e.returns is None or not e.dated or e.target.kind == "volatility":
+            return None
+        apart = self.masked(self.forecast) - self._centre()
+        return money(apart, np.reshape(e.returns, apart.shape), e.time, self.horizon, e.trial_sharpes, e.trials)
+
+    def _coverage(self) -> list[dict[str, float]]:
+        """Share of outcomes inside each central interval that was forecast, beside the share promised."""
+        e, shape = self.e, self.keep.shape
+        quantiles = {q: np.reshape(v, shape) for q, v in (e.quantiles or {}).items()}
+        if not quantiles and e.std is not None:
+            mean, std = np.reshape(e.forecast, shape), np.reshape(e.std, shape)
+            quantiles = {q: mean + st.NORMAL.inv_cdf(q) * std for q in (0.05, 0.95)}
+        actual, found = np.reshape(np.asarray(e.actual, np.float64), shape), []
+        for low in (q for q in quantiles if q < 0.5):
+            high = next((q for q in quantiles if abs(q - (1 - low)) < 1e-9), None)
+            if high is None:
+                continue
+            known = self.keep & np.isfinite(quantiles[low]) & np.isfinite(quantiles[high])
+            inside = (quantiles[low] <= actual) & (actual <= quantiles[high])
+            test = st.mean_test(st.per_date(np.where(known, inside, nan)), self.horizon)
+            found.append({"promised": high - low, "held": test.mean, "error": test.error, "n": int(known.sum())})
+        return found
 
     def _power(self) -> dict[str, Any]:
         n = max(1, round(self.n_rows / self.horizon))  # overlapping outcomes count once

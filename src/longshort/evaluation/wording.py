@@ -60,6 +60,54 @@ def _caveats(d: dict[str, Any]) -> str:
     return (_capital("; ".join(notes)) + ".") if notes else ""
 
 
+def remarks(d: dict[str, Any]) -> list[str]:
+    """Return, a line each, what else the rows show: money, order of the symbols, coverage, power."""
+    lines = [_money(d.get("money")), _order(d.get("cross_section")), _coverage(d.get("coverage") or []), _power(d)]
+    return [line for line in lines if line]
+
+
+def _money(m: dict[str, Any] | None) -> str:
+    if not m:
+        return ""
+    tried = f" after {m['trials']} trials" if m["trials"] > 1 else ""
+    return (
+        f"Following the signs at {m['cost_bp']:g} bp a trade: Sharpe {_n(m['sharpe'])} ({_n(m['sharpe_low'])} to "
+        f"{_n(m['sharpe_high'])}), above what luck gives{tried} with probability {_n(m['deflated_probability'])}; "
+        f"breaks even at {_n(m['break_even_bp'], '.1f')} bp; the same positions at random moments did as well in "
+        f"{100 * m['random_entries_p']:.0f} % of draws; buy and hold {_n(m['buy_and_hold']['sharpe'])}."
+    )
+
+
+def _order(c: dict[str, Any] | None) -> str:
+    if not c:
+        return ""
+    return (
+        f"Order of the symbols on {c['dates']:,} dates: rank IC {_n(c['rank_ic'], '+.3f')} (error "
+        f"{_n(c['rank_ic_error'], '.3f')}, p {_p(c['rank_ic_p'])}), ICIR {_n(c['icir'])}, best fifth minus worst "
+        f"{_n(c['top_minus_bottom'], '+.3g')} (error {_n(c['top_minus_bottom_error'], '.2g')}), "
+        f"{100 * (c['turnover'] or 0):.0f} % of them replaced from date to date."
+    )
+
+
+def _coverage(found: list[dict[str, Any]]) -> str:
+    parts = [
+        f"{100 * c['promised']:.0f} % intervals held {100 * c['held']:.1f} % of {c['n']:,} outcomes" for c in found
+    ]
+    return _capital("; ".join(parts)) + "." if parts else ""
+
+
+def _power(d: dict[str, Any]) -> str:
+    p = d["power"]
+    return (
+        f"Power: {p['independent_rows']:,} independent rows show an IC of 0.05 in {100 * p['power_at_0.05']:.0f} % of "
+        f"cases and one of 0.02 in {100 * p['power_at_0.02']:.0f} %."
+    )
+
+
+def _n(value: float | None, form: str = ".2f") -> str:
+    return "n/a" if value is None else format(value, form)
+
+
 _PLAIN = {
     "last": "the last known value",
     "last_close": "the last close",

@@ -316,6 +316,9 @@ def _column(evidence, j: int):
         last_value=cut(evidence.last_value),
         challengers={},
         seeds=None,
+        returns=None,
+        quantiles=None,
+        std=None,
     )
 
 

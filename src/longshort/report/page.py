@@ -321,7 +321,8 @@ def _scores(every: Sequence[Facts]) -> str:
         spread = f" Skill of single seeds: {', '.join(percent(v, 2, True) for v in seeds)}." if len(seeds) > 1 else ""
         note = f"{facts.counts}.{spread}{units} Trials counted in {facts.details['trials_where']}."
         head = ["", *(METRICS.get(m, m.replace("_", " ")) for m in metrics)]
-        parts.append(_figure(facts.name, note, table(head, rows, mark=0)))
+        remarks = "".join(f"<p>{escape(line)}</p>" for line in facts.verdict.remarks)
+        parts.append(_figure(facts.name, note, table(head, rows, mark=0) + remarks))
     return "".join([*parts, "</section>"])
 
 
