@@ -26,6 +26,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "errors": None,
     "evaluation": None,
     "features": None,
+    "interop": None,
     "load_bars": "data",
     "metrics": None,
     "models": None,

@@ -26,7 +26,12 @@ HEAVY = {
 }  # fmt: skip
 OWNERS = {"_panel": "bars"}  # a private helper belongs to its owner, and may name its types
 ONLY_IN_CLI = {"typer", "rich", "click"}
-NEED_TORCH = {("models", "nets"), ("models", "torch_engine"), ("models", "torch_losses")}  # nobody loads them at import
+NEED_TORCH = {  # nobody loads them at import
+    ("interop", "puffin", "networks"),
+    ("models", "nets"),
+    ("models", "torch_engine"),
+    ("models", "torch_losses"),
+}
 
 
 def is_module(parts: tuple[str, ...]) -> bool:

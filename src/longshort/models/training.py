@@ -110,6 +110,8 @@ class StopRule:
     ----------
     patience : int or None
         Epochs without a better validation loss after which to stop; None never stops.
+    min_delta : float, default=0.0
+        By how much a loss must be below the best one to be better.
 
     Examples
     --------
@@ -124,11 +126,12 @@ class StopRule:
     best: float = math.inf
     best_epoch: int = 0
     epoch: int = 0
+    min_delta: float = 0.0
 
     def update(self, loss: float) -> "StopRule":
         """Return the rule after an epoch that ended with this validation loss."""
         epoch = self.epoch + 1
-        if loss < self.best:
+        if loss < self.best - self.min_delta:
             return replace(self, best=loss, best_epoch=epoch, epoch=epoch)
         return replace(self, epoch=epoch)
 
