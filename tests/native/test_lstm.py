@@ -50,7 +50,8 @@ def make(shape, cls="LSTMTrainer", n_rows=90, seed=0, **options):
     trainer = getattr(core, cls)(**{"seed": 7, **shape})
     trainer.bind(data, n_inputs, np.full(n_inputs, 3.0), np.full(n_inputs, 2.0))
     starts = np.arange(n_rows - lookback, dtype=np.int64) * n_inputs
-    targets = random.normal(size=(len(starts), trainer.n_targets))
+    answers = shape.get("targets_per_window", 1)
+    targets = random.normal(size=(len(starts), answers * trainer.n_targets))
     if shape.get("loss") == "cross_entropy":
         targets = random.integers(max(2, shape.get("n_outputs", 1)), size=targets.shape).astype(float)
     return trainer, data, starts, targets
@@ -315,6 +316,104 @@ def test_a_constant_target_is_learned_without_blowing_up(options):
     assert losses[-1] < losses[0]
 
 
+CARRIED = {"n_inputs": 3, "hidden": [17, 5], "lookback": 12, "head": [6], "head_activation": "tanh", "n_outputs": 2}
+
+
+def test_a_sequence_without_dropout_is_the_mean_over_its_steps():
+    """Five targets in windows of 12 steps: the prediction at step 8 is that of the window's first 8 steps."""
+    trainer, data, starts, targets = make({**CARRIED, "targets_per_window": 5}, "LSTMTrainer64")
+    windows, targets = windows_of(data, starts, CARRIED), targets.reshape(len(starts), 5, 2)
+    per_step = []
+    for steps in range(8, 13):
+        short = core.LSTMTrainer64(**{**CARRIED, "lookback": steps})
+        short.set_weights(trainer.weights())
+        per_step.append(short.predict_windows(windows[:, :steps], np.full(3, 3.0), np.full(3, 2.0)))
+    assert np.array_equal(trainer.predict(starts), per_step[-1])
+    errors = ((np.stack(per_step, axis=1) - targets) ** 2).mean(axis=2)
+    assert trainer.loss(starts, targets) == pytest.approx(errors.mean(), rel=1e-12)
+    missing = np.random.default_rng(0).random((len(starts), 5)) < 0.5
+    missing[:, 2] = False
+    targets[missing, 0] = np.nan
+    expected = np.nanmean(np.where(missing, np.nan, errors), axis=1).mean()
+    assert trainer.loss(starts, targets) == pytest.approx(expected, rel=1e-12)
+    assert trainer.loss(starts, targets.reshape(len(starts), 10)) == trainer.loss(starts, targets)
+
+
+@pytest.mark.parametrize("options", LOSSES, ids=loss_name)
+def test_sequences_train_the_same_on_any_number_of_threads(options):
+    runs = []
+    for threads in (1, 2, 3):
+        shape = {**SMALL, "targets_per_window": 4, "dropout": [0.1, 0.1], "batch_size": 40, **options}
+        trainer, _, starts, targets = make(shape, threads=threads, lr=5e-3)
+        losses = [trainer.epoch(starts, targets) for _ in range(20)]
+        runs.append((losses, trainer.state()["weights"].tobytes()))
+    assert runs[0] == runs[1] == runs[2]
+    assert runs[0][0][-1] < runs[0][0][0]
+
+
+def test_wrong_sequence_targets_teach():
+    trainer, _, starts, targets = make({**SMALL, "targets_per_window": 3})
+    with pytest.raises(InputError, match=r"targets must have shape \(82, 3, 1\), was \(82, 2\)"):
+        trainer.epoch(starts, targets[:, :2])
+    targets[4] = np.nan
+    with pytest.raises(InputError, match="one of its last 3 steps, but window 4 has none"):
+        trainer.epoch(starts, targets)
+    targets[4, 1] = -np.inf
+    with pytest.raises(InputError, match="finite or NaN .no target., but window 4 has -inf"):
+        trainer.epoch(starts, targets)
+
+
+@pytest.mark.parametrize("cls", ["LSTMTrainer", "LSTMTrainer64"])
+@pytest.mark.parametrize("n_columns", [1, 3, 16, 37])
+def test_carrying_row_by_row_gives_the_bits_of_carrying_the_series(cls, n_columns):
+    panel = np.random.default_rng(0).normal(3.0, 2.0, (75, n_columns, 3))
+    panel[20, 0, 1] = np.nan
+    panel[50, -1] = np.inf
+    trainer = getattr(core, cls)(**CARRIED, seed=3, threads=2)
+    trainer.bind(panel, n_columns * 3, np.full(3, 3.0), np.full(3, 2.0))
+    starts = np.arange(n_columns) * 3
+    whole = trainer.carry(starts, 75)
+    assert whole.shape == (75, n_columns, 2)
+    unknown = np.isnan(whole).any(axis=2)
+    assert np.argwhere(unknown).tolist() == [[20, 0], [50, n_columns - 1]]
+    for stride in (1, 2, 33, 40):
+        states, rows = trainer.carry_states(n_columns), []
+        for t in range(0, 75, stride):
+            rows.append(trainer.carry(starts + t * n_columns * 3, min(stride, 75 - t), states))
+        assert np.array_equal(np.concatenate(rows), whole, equal_nan=True)
+    alone = np.concatenate([trainer.carry(starts[j : j + 1], 75) for j in range(n_columns)], axis=1)
+    assert np.array_equal(alone, whole, equal_nan=True)
+
+
+def test_carrying_from_zero_gives_the_bits_of_the_window():
+    """Whatever the row a column starts from, and again after a row that is not finite."""
+    trainer, data, starts, _ = make(CARRIED)
+    carried = trainer.carry(starts, 12)
+    assert np.array_equal(carried[-1], trainer.predict(starts))
+    data[30, 2] = np.nan
+    trainer.bind(data, 3, np.full(3, 3.0), np.full(3, 2.0))
+    after = trainer.carry([0], 60)
+    assert np.isnan(after[30]).all()
+    assert np.array_equal(after[31 + 11], trainer.predict([31 * 3]))
+
+
+def test_carrying_nothing_and_wrong_requests():
+    trainer, *_ = make(CARRIED)
+    assert trainer.carry_states(2).shape == (2, 44)
+    assert trainer.carry(np.zeros(0, np.int64), 5).shape == (5, 0, 2)
+    assert trainer.carry([0, 3], 0).shape == (0, 2, 2)
+    with pytest.raises(InputError, match=r"starts\[0\] = 3 is outside the series: a window reaches over 270 of"):
+        trainer.carry([3], 90)
+    with pytest.raises(
+        InputError, match=r"states must have shape \(1, 44\), as carry_states\(1\) gives, was \(2, 44\)"
+    ):
+        trainer.carry([0], 5, trainer.carry_states(2))
+    with pytest.raises(InputError, match="states must be finite"):
+        trainer.carry([0], 5, np.full((1, 44), np.nan, np.float32))
+    with pytest.raises(InputError, match="n_steps"):
+        trainer.carry([0], -1)
+
+
 def test_resuming_gives_the_bits_of_never_having_stopped():
     shape = dict(SMALL, dropout=[0.2, 0.4])
     straight, _, starts, targets = make(shape)
@@ -480,6 +579,8 @@ def test_a_non_finite_loss_stops_the_epoch_before_the_weights_change():
         ({"loss": "cross_entropy", "focal": -1.0}, "focal must be at least 0, was -1"),
         ({"focal": 2.0}, "belong to loss 'cross_entropy'"),
         ({"lookback": 0}, "lookback"),
+        ({"targets_per_window": 0}, r"targets_per_window must be between 1 and lookback \(8\), was 0"),
+        ({"targets_per_window": 9}, r"targets_per_window must be between 1 and lookback \(8\), was 9"),
         ({"threads": 0}, "threads"),
     ],
 )
@@ -612,7 +713,7 @@ json.dump([core.isa, weights, before, trainer.predict(starts)[:, 0].tolist()], s
         np.testing.assert_allclose(after, found[0][3], rtol=0, atol=1e-5)
 
 
-def torch_outputs(weights, x, shape):
+def torch_outputs(weights, x, shape, dropout_step=None):
     """Raw outputs (n, steps, n_outputs) of the net at every step, by torch's own layers."""
     import torch
 
@@ -620,12 +721,35 @@ def torch_outputs(weights, x, shape):
         lstm = torch.nn.LSTM(x.shape[2], units, batch_first=True, dtype=torch.float64)
         own = {name: weights[f"lstm.{i}.{name}"] for name, _ in lstm.named_parameters()}
         x, _ = torch.func.functional_call(lstm, own, (x,))
+        if dropout_step is not None:
+            x = x * torch.tensor(dropout_mask(shape["dropout"][i], 7, dropout_step, i, x.shape))
     activation = {"linear": lambda a: a, "relu": torch.relu, "tanh": torch.tanh}[shape.get("head_activation", "linear")]
     n_dense = len(shape.get("head", [])) + 1
     for j in range(n_dense):
         x = torch.nn.functional.linear(x, weights[f"head.{j}.weight"], weights[f"head.{j}.bias"])
         x = activation(x) if j < n_dense - 1 else x
     return x
+
+
+def dropout_mask(rate, seed, step, layer, shape):
+    """The engine's own random numbers once more, in Python: factors (n, steps, units)."""
+
+    def mix(x):
+        x = (x + 0x9E3779B97F4A7C15) % 2**64
+        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+        return x ^ (x >> 31)
+
+    key = mix((mix((mix(mix(seed) ^ 3) + step) % 2**64) + layer) % 2**64)
+    sample = np.arange(shape[0], dtype=np.uint64) * 0x9E3779B9
+    kept = np.empty(shape)
+    for t in range(shape[1]):
+        for unit in range(shape[2]):
+            x = (sample + np.uint64(mix((key + (t << 32) + unit) % 2**64) % 2**32)) % 2**32
+            for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+                x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor) % np.uint64(2**32)
+            kept[:, t, unit] = x.astype(np.uint32).view(np.int32) >= round(rate * 2**32) - 2**31
+    return kept / (1 - rate)
 
 
 def torch_loss(options, outputs, y):
@@ -682,6 +806,32 @@ def test_gradients_equal_torch_autograd(shape, options):
     value.backward()
     assert trainer.loss(starts, targets) == pytest.approx(value.item(), rel=1e-12)
     same_gradients(trainer.gradient(starts, targets), weights)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("answers", [1, 2, 5, 8])
+@pytest.mark.parametrize("options", LOSSES, ids=loss_name)
+def test_gradients_of_a_sequence_equal_torch_autograd(options, answers):
+    """Targets at the last steps, some of them missing, through dropout at every step."""
+    torch = pytest.importorskip("torch")
+    shape = {**SMALL, "n_outputs": 1, **options, "dropout": [0.2, 0.4], "targets_per_window": answers}
+    trainer, data, starts, targets = make(shape, "LSTMTrainer64")
+    trainer.set_weights({name: value * 2 for name, value in trainer.weights().items()})
+    targets = targets.reshape(len(starts), answers, -1)
+    if answers > 1:
+        missing = np.random.default_rng(3).random((len(starts), answers)) < 0.3
+        missing[missing.all(axis=1), 1] = False
+        targets[missing] = np.nan
+    weights = {name: torch.tensor(value, requires_grad=True) for name, value in trainer.weights().items()}
+    x = torch.tensor((windows_of(data, starts, shape) - 3.0) / 2.0)
+    outputs = torch_outputs(weights, x, shape, dropout_step=5)[:, -answers:]
+    present = ~np.isnan(targets).any(axis=2)
+    per_target = torch_loss(options, outputs[present], torch.tensor(targets[present]))
+    windows, counts = np.nonzero(present)[0], present.sum(axis=1)
+    value = (per_target / torch.tensor(counts[windows])).sum() / len(starts)
+    value.backward()
+    assert trainer.loss(starts, targets, dropout_step=5) == pytest.approx(value.item(), rel=1e-12)
+    same_gradients(trainer.gradient(starts, targets, dropout_step=5), weights)
 
 
 @pytest.mark.full

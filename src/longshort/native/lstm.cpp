@@ -78,6 +78,9 @@ TrainingOptions checked(TrainingOptions o) {
     require_units("n_outputs", {s.outputs});
     require_units("lookback", {s.lookback});
     require_units("batch_size", {o.batch_size});
+    require(s.answers >= 1 && s.answers <= s.lookback,
+            "targets_per_window must be between 1 and lookback (" + std::to_string(s.lookback) + "), was " +
+                std::to_string(s.answers) + ".");
     require(!s.hidden.empty(), "hidden must name at least one LSTM layer, for example [50, 50]; it was empty.");
     require_units("hidden", s.hidden);
     require_units("head", s.head);
@@ -103,14 +106,16 @@ template <class T>
 class PyTrainer {
 public:
     using Data = nb::ndarray<const double, nb::c_contig, nb::device::cpu>;
+    using States = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
 
     PyTrainer(int n_inputs, std::vector<int> hidden, std::vector<int> head, int n_outputs,
               const std::string& head_activation, std::vector<double> dropout, const std::string& loss,
               double huber_delta, std::vector<double> levels, std::vector<double> class_weights, double focal, double lr,
               double beta1, double beta2, double eps, double weight_decay, double clip, int batch_size, int lookback,
-              uint64_t seed, const std::string& init, int threads)
+              uint64_t seed, const std::string& init, int threads, int targets_per_window)
         : trainer_(checked({
-              .shape = {n_inputs, std::move(hidden), std::move(head), n_outputs, lookback, std::move(dropout)},
+              .shape = {n_inputs, std::move(hidden), std::move(head), n_outputs, lookback, std::move(dropout),
+                        targets_per_window},
               .head_activation = chosen<Activation>(
                   "head_activation", head_activation,
                   {{"linear", Activation::linear}, {"relu", Activation::relu}, {"tanh", Activation::tanh}}),
@@ -209,6 +214,32 @@ public:
         for (std::size_t i = 0; i < starts.size(); ++i) starts[i] = static_cast<int64_t>(i * steps * inputs);
         return predict_from({windows.data(), windows.size(), static_cast<std::ptrdiff_t>(inputs)}, starts.data(),
                             starts.size());
+    }
+
+    nb::object carry_states(int64_t n) const {
+        require(n >= 0, "n must be a count of columns, was " + std::to_string(n) + ".");
+        const std::size_t size = trainer_.state_size();
+        return to_numpy(std::vector<T>(n * size).data(), {static_cast<std::size_t>(n), size});
+    }
+
+    nb::object carry(nb::handle starts_, int64_t n_steps, std::optional<States> states) {
+        require(n_steps >= 0 && n_steps <= int64_t(UINT32_MAX),
+                "n_steps must be a count below 2^32, was " + std::to_string(n_steps) + ".");
+        const auto starts = checked_starts(starts_, series_, true, n_steps);
+        const std::size_t n = starts.size(), size = trainer_.state_size(), outputs = trainer_.shape().outputs;
+        if (states) {
+            require(shape_of(*states) == std::vector{n, size},
+                    "states must have shape " + show_shape({n, size}) + ", as carry_states(" + std::to_string(n) +
+                        ") gives, was " + show_shape(shape_of(*states)) + ".");
+            require_finite(states->data(), states->size(), "states");
+        }
+        std::vector<T> fresh(states ? 0 : n * size);
+        T* state = states ? states->data() : fresh.data();
+        const std::size_t steps = static_cast<std::size_t>(n_steps);
+        std::vector<double> out(steps * n * outputs);
+        const Series series = series_;
+        if (!out.empty()) locked([&] { trainer_.carry(series, starts.data(), n, steps, state, out.data()); });
+        return to_numpy(out.data(), {steps, n, outputs});
     }
 
     nb::dict weights() {
@@ -321,7 +352,8 @@ private:
         return {{center.data(), center.data() + inputs}, {scale.data(), scale.data() + inputs}};
     }
 
-    std::vector<int64_t> checked_starts(nb::handle starts_, const Series& series, bool may_be_empty = false) const {
+    std::vector<int64_t> checked_starts(nb::handle starts_, const Series& series, bool may_be_empty = false,
+                                        std::optional<int64_t> steps = std::nullopt) const {
         require(series.data != nullptr, "Call bind(data, ...) first: there is no series to cut windows from.");
         const auto starts = to_array<int64_t>(starts_, "starts");
         require(starts.ndim() == 1,
@@ -330,7 +362,8 @@ private:
         require(may_be_empty || n > 0, "starts must name at least one window; it was empty.");
         require(n < UINT32_MAX, "starts must hold fewer than 2^32 windows, was " + std::to_string(n) + ".");
         const NetworkShape& shape = trainer_.shape();
-        const int64_t reach = (shape.lookback - 1) * static_cast<int64_t>(series.time_stride) + shape.inputs;
+        const int64_t rows = std::max<int64_t>(steps.value_or(shape.lookback), 1);
+        const int64_t reach = (rows - 1) * static_cast<int64_t>(series.time_stride) + shape.inputs;
         const int64_t last = static_cast<int64_t>(series.size) - reach;
         for (std::size_t i = 0; i < n; ++i)
             require(starts.data()[i] >= 0 && starts.data()[i] <= last,
@@ -368,22 +401,44 @@ private:
 
     std::vector<T> checked_targets(nb::handle targets_, std::size_t n) const {
         const auto targets = to_array<T>(targets_, "targets");
-        const std::size_t each = trainer_.n_targets();
+        const std::size_t each = trainer_.n_targets(), answers = trainer_.shape().answers;
         const std::vector<std::size_t> found = shape_of(targets);
-        const bool fits = (found.size() == 2 && found[0] == n && found[1] == each) ||
-                          (found.size() == 1 && found[0] == n && each == 1);
-        require(fits, "targets must have shape " + show_shape({n, each}) + ", was " + show_shape(found) + ".");
-        require_finite(targets.data(), targets.size(), "targets");
-        if (trainer_.options().loss.kind == LossKind::cross_entropy) {
-            const int classes = Loss::classes(trainer_.shape().outputs);
-            for (std::size_t i = 0; i < n; ++i) {
-                const T label = targets.data()[i];
-                require(label >= 0 && label < T(classes) && label == std::floor(label),
-                        "targets must be classes 0 to " + std::to_string(classes - 1) + ", but element " +
-                            std::to_string(i) + " was " + show(label) + ".");
-            }
-        }
+        const std::vector<std::size_t> flat{n, answers * each}, full{n, answers, each};
+        require(found == flat || found == full || (each * answers == 1 && found == std::vector{n}),
+                "targets must have shape " + show_shape(answers > 1 ? full : flat) + ", was " + show_shape(found) + ".");
+        if (answers == 1) require_finite(targets.data(), targets.size(), "targets");
+        else check_present(targets.data(), n, answers, each);
+        if (trainer_.options().loss.kind == LossKind::cross_entropy) check_classes(targets.data(), targets.size());
         return {targets.data(), targets.data() + targets.size()};
+    }
+
+    // Each window needs a step whose targets are all there; no target may be infinite.
+    static void check_present(const T* targets, std::size_t n, std::size_t answers, std::size_t each) {
+        for (std::size_t i = 0; i < n; ++i) {
+            bool any = false;
+            for (std::size_t s = 0; s < answers; ++s) {
+                bool all = true;
+                for (std::size_t j = 0; j < each; ++j) {
+                    const T y = targets[(i * answers + s) * each + j];
+                    require(!std::isinf(y), "targets must be finite or NaN (no target), but window " +
+                                                std::to_string(i) + " has " + show(static_cast<double>(y)) + ".");
+                    all = all && !std::isnan(y);
+                }
+                any = any || all;
+            }
+            require(any, "Each window needs a target at one of its last " + std::to_string(answers) +
+                             " steps, but window " + std::to_string(i) + " has none. Leave it out.");
+        }
+    }
+
+    void check_classes(const T* labels, std::size_t n) const {
+        const int classes = Loss::classes(trainer_.shape().outputs);
+        for (std::size_t i = 0; i < n; ++i) {
+            const T label = labels[i];
+            require(std::isnan(label) || (label >= 0 && label < T(classes) && label == std::floor(label)),
+                    "targets must be classes 0 to " + std::to_string(classes - 1) + ", but element " +
+                        std::to_string(i) + " was " + show(static_cast<double>(label)) + ".");
+        }
     }
 
     nb::object predict_from(const Series& series, const int64_t* starts, std::size_t n) {
@@ -410,26 +465,36 @@ void bind_trainer(nb::module_& m, const char* name, const char* doc) {
     nb::class_<P>(m, name, doc)
         .def(nb::init<int, std::vector<int>, std::vector<int>, int, const std::string&, std::vector<double>,
                       const std::string&, double, std::vector<double>, std::vector<double>, double, double, double,
-                      double, double, double, double, int, int, uint64_t, const std::string&, int>(),
+                      double, double, double, double, int, int, uint64_t, const std::string&, int, int>(),
              "n_inputs"_a, "hidden"_a, "head"_a = std::vector<int>{}, "n_outputs"_a = 1, "head_activation"_a = "linear",
              "dropout"_a = std::vector<double>{}, "loss"_a = "mse", "huber_delta"_a = 1.0,
              "levels"_a = std::vector<double>{}, "class_weights"_a = std::vector<double>{}, "focal"_a = 0.0,
              "lr"_a = 1e-3, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0, "clip"_a = 0.0,
-             "batch_size"_a = 32, "lookback"_a = 60, "seed"_a = 0, "init"_a = "torch", "threads"_a = 1)
+             "batch_size"_a = 32, "lookback"_a = 60, "seed"_a = 0, "init"_a = "torch", "threads"_a = 1,
+             "targets_per_window"_a = 1)
         .def("bind", &P::bind, nb::arg("data").noconvert(), "time_stride"_a, "center"_a, "scale"_a,
              "Cut windows from this float64 C-contiguous array from now on. It is kept alive, never copied;\n"
              "inputs are (x - center) / scale, computed in float64.")
         .def("epoch", &P::epoch, "starts"_a, "targets"_a, "sample_weight"_a = nb::none(),
              "Train on every window once, in shuffled order; return the mean loss as seen, dropout included.\n"
-             "Targets are (n, n_targets); `sample_weight` (n,) multiplies each sample's loss (the mean is over n).")
+             "Targets are (n, n_targets); with `targets_per_window` = S > 1 they are (n, S, n_targets), one for each of\n"
+             "a window's last S steps, NaN where there is none, and a window's loss is the mean over those it has.\n"
+             "`sample_weight` (n,) multiplies each sample's loss (the mean is over n).")
         .def("loss", &P::loss, "starts"_a, "targets"_a, "dropout_step"_a = nb::none(), "sample_weight"_a = nb::none(),
              "Mean loss over the windows, without dropout (or with the masks of training step `dropout_step`).")
         .def("predict", &P::predict, "starts"_a,
-             "Outputs (n, n_outputs) for the windows. A row depends on its window and the weights only, to the bit.")
+             "Outputs (n, n_outputs) after the windows' last steps. A row depends on its window and the weights only, to the bit.")
         .def("predict_windows", &P::predict_windows, "windows"_a, "center"_a = nb::none(), "scale"_a = nb::none(),
              "Outputs for windows (n, lookback, n_inputs) given as such: the bits of `predict` on the same data.")
         .def("gradient", &P::gradient, "starts"_a, "targets"_a, "dropout_step"_a = nb::none(),
              "sample_weight"_a = nb::none(), "Gradient of the mean loss by name.")
+        .def("carry_states", &P::carry_states, "n"_a,
+             "Fresh states (n, 2 * sum(hidden)) for `carry`: all zero.")
+        .def("carry", &P::carry, "starts"_a, "n_steps"_a, nb::arg("states").noconvert() = nb::none(),
+             "Outputs (n_steps, n, n_outputs) along n columns of the series, the first row of each at its element of\n"
+             "`starts`. The state is carried from row to row, from `states` on, which is left as the last row leaves\n"
+             "it (None: from zero). A row with an input that is not finite answers NaN, and its column starts anew\n"
+             "after it. Row by row or all at once, the bits are the same.")
         .def("weights", &P::weights, "Weights by torch's names, as copies.")
         .def("set_weights", &P::set_weights, "weights"_a, "Replace all weights; names and shapes must fit exactly.")
         .def("state", &P::state, "Weights, Adam's moments and counters: everything training goes on from.")

@@ -104,15 +104,20 @@ inline void forward_tile(const T* __restrict weights, int units, int inputs, con
             for (int v = 0; v < nv; ++v) out[(t * nw + w) * nv + v] = sum[t][w][v];
 }
 
-// One layer over all time steps. With `training` every gate is kept for the backward pass, and the hidden states and
-// the outputs are also laid out for the weight gradients of this layer and of the one above (`above`, null for the
-// top).
-template <class T, int nv, bool training>
+// What a forward pass is for. `training` keeps every gate for the backward pass and lays out the hidden states and the
+// outputs for the weight gradients of this layer and of the one above (`above`, null for the top). `carried` goes on
+// from the state it finds, and afterwards forgets it in every lane whose row of `kept` is 0.
+enum class Pass { training, window, carried };
+
+// One layer over all time steps.
+template <class T, int nv, Pass pass>
 void forward_layer(const PackedLayer<T>& packed, const LayerBuffers& b, const LayerBuffers* above, int steps,
-                   const Dropout<T>* dropout, uint32_t first_sample, T* base, std::size_t spacing) {
+                   const Dropout<T>* dropout, uint32_t first_sample, T* base, std::size_t spacing,
+                   std::size_t kept = 0) {
+    constexpr bool training = pass == Pass::training;
     constexpr int lanes = simd<T>::lanes, nu = units_per_tile, pair = group / nv;
     const int units = b.units, inputs = b.inputs;
-    for (int v = 0; v < nv; ++v) {
+    for (int v = 0; v < nv && pass != Pass::carried; ++v) {
         T* mine = base + v * spacing;
         std::fill_n(mine + b.hidden, units * lanes, T(0));
         std::fill_n(mine + b.cell, units * lanes, T(0));
@@ -131,8 +136,13 @@ void forward_layer(const PackedLayer<T>& packed, const LayerBuffers& b, const La
                     T* mine = base + v * spacing;
                     const std::size_t at = std::size_t(u) * lanes;
                     const vec<T>* a = sums + (u - first) * 4 * nv + v;
-                    const auto r = lstm_cell(a[0], a[nv], a[2 * nv], a[3 * nv],
-                                             load(mine + b.cell + t * b.cell_step + at));
+                    auto r = lstm_cell(a[0], a[nv], a[2 * nv], a[3 * nv],
+                                       load(mine + b.cell + t * b.cell_step + at));
+                    if constexpr (pass == Pass::carried) {
+                        const vec<T> keep = load(mine + kept + t * lanes), zero{};
+                        r.c = keep == zero ? zero : r.c;
+                        r.h = keep == zero ? zero : r.h;
+                    }
                     store(mine + b.cell + (t + 1) * b.cell_step + at, r.c);
                     store(hidden_after + v * spacing + at, r.h);
                     if constexpr (training) {
@@ -145,9 +155,9 @@ void forward_layer(const PackedLayer<T>& packed, const LayerBuffers& b, const La
                         store(mine + b.tanh_cell + t * b.tanh_step + at, r.tanh_c);
                         if (later) store(mine + b.hidden_panel[u].start + (t + 1) * b.hidden_panel[u].step, r.h);
                     }
-                    if (above || !later) {
+                    if (t >= b.first_output) {
                         const vec<T> out = dropout ? r.h * (*dropout)(t, u, first_sample + v * lanes) : r.h;
-                        store(mine + b.output + t * b.output_step + at, out);
+                        store(mine + b.output + (t - b.first_output) * b.output_step + at, out);
                         if constexpr (training)
                             if (above) store(mine + above->input_panel[u].start + t * above->input_panel[u].step, out);
                     }
@@ -234,9 +244,8 @@ inline void transposed_product(const PackedColumns<T>& matrix, int rows, int col
 // each step's output after dropout has been undone) and, unless it is the lowest, leaves there the lower layer's.
 template <class T, int nv>
 void backward_layer(const PackedColumns<T>& weight_ih, const PackedColumns<T>& weight_hh,
-                    const LayerBuffers& b, const BatchLayout& layout, int steps, bool last,
-                    bool lowest, const Dropout<T>* dropout_below, uint32_t first_sample, T* base,
-                    std::size_t spacing) {
+                    const LayerBuffers& b, const BatchLayout& layout, int steps, bool lowest,
+                    const Dropout<T>* dropout_below, uint32_t first_sample, T* base, std::size_t spacing) {
     constexpr int lanes = simd<T>::lanes;
     const int units = b.units;
     const std::size_t gate = std::size_t(units) * lanes;
@@ -248,7 +257,7 @@ void backward_layer(const PackedColumns<T>& weight_ih, const PackedColumns<T>& w
                 const std::size_t at = std::size_t(unit) * lanes + v * spacing;
                 T* gates = base + b.gates + t * b.gates_step + at;
                 vec<T> d_h = recurrent[v];
-                if (!last || t == steps - 1) d_h += load(base + layout.above + t * layout.above_step + at);
+                if (t >= b.first_output) d_h += load(base + layout.above + t * layout.above_step + at);
                 const vec<T> i = load(gates), f = load(gates + gate), g = load(gates + 2 * gate),
                              o = load(gates + 3 * gate);
                 const vec<T> tanh_c = load(base + b.tanh_cell + t * b.tanh_step + at);

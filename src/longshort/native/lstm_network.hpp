@@ -22,6 +22,7 @@ struct NetworkShape {
     int outputs = 1;
     int lookback = 1;
     std::vector<double> dropout;  // after each LSTM layer
+    int answers = 1;              // how many of a window's last steps the head answers, each for itself
 
     int layers() const { return static_cast<int>(hidden.size()); }
     int layer_inputs(int layer) const { return layer == 0 ? inputs : hidden[layer - 1]; }
@@ -185,10 +186,19 @@ struct LayerBuffers {
     std::size_t cell = 0, cell_step = 0;      // lookback + 1 steps, the first zero; one place where nothing is trained
     std::size_t tanh_cell = 0, tanh_step = 0;
     std::size_t hidden = 0, hidden_step = 0;  // before and after a step, in turn
-    std::size_t output = 0, output_step = 0;  // hidden after dropout; of the top layer the last step only
+    std::size_t output = 0, output_step = 0;  // hidden after dropout, from `first_output` on
+    int first_output = 0;                     // of the top layer: the first step that is answered
     std::size_t input = 0, input_step = 0;    // the window or the output of the layer below
     std::size_t panels = 0;                   // hidden states before each step, then inputs
     std::vector<PanelColumn> hidden_panel, input_panel;
+};
+
+// The same for a dense layer; one step per answer.
+struct DenseBuffers {
+    std::size_t input = 0, input_step = 0;
+    std::size_t output = 0, gradient = 0, step = 0;
+    std::size_t panels = 0;  // the inputs once more; a single step is a panel as it is
+    std::vector<PanelColumn> input_panel;
 };
 
 class BatchLayout {
@@ -207,8 +217,9 @@ public:
             b.input_step = below_step;
             b.hidden_step = rows(b.units);
             b.hidden = take(2 * b.hidden_step);
-            b.output_step = top ? 0 : rows(b.units);
-            b.output = take(top ? rows(b.units) : steps * b.output_step);
+            b.first_output = top ? shape.lookback - shape.answers : 0;
+            b.output_step = rows(b.units);
+            b.output = take((steps - b.first_output) * b.output_step);
             b.cell_step = training ? rows(b.units) : 0;
             b.cell = take(training ? (steps + 1) * b.cell_step : rows(b.units));
             if (training) {
@@ -225,8 +236,17 @@ public:
             layers.push_back(std::move(b));
         }
         for (int j = 0; j < shape.dense_layers(); ++j) {
-            dense.push_back(take(rows(shape.dense_outputs(j))));
-            if (training) dense_gradient.push_back(take(rows(shape.dense_outputs(j))));
+            DenseBuffers d;
+            d.input = j == 0 ? below : dense.back().output;
+            d.input_step = j == 0 ? below_step : dense.back().step;
+            d.step = rows(shape.dense_outputs(j));
+            d.output = take(shape.answers * d.step);
+            if (training) {
+                d.gradient = take(shape.answers * d.step);
+                d.panels = shape.answers == 1 ? d.input : take(shape.answers * d.input_step);
+                d.input_panel = panel_columns(d.panels, shape.dense_inputs(j), shape.answers, lanes_);
+            }
+            dense.push_back(std::move(d));
         }
         if (training) {
             above_step = rows(*std::max_element(shape.hidden.begin(), shape.hidden.end()));
@@ -236,9 +256,10 @@ public:
     }
 
     std::size_t size() const { return size_; }
+    std::size_t extend(std::size_t n) { return take(n); }  // by room for something else
 
     std::vector<LayerBuffers> layers;
-    std::vector<std::size_t> dense, dense_gradient;
+    std::vector<DenseBuffers> dense;
     std::size_t window = 0, window_step = 0;
     std::size_t above = 0, above_step = 0;  // gradient of each step's output, from the layer above
     std::size_t carry = 0;                  // gradient of the cell state, carried back in time

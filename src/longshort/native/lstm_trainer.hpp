@@ -41,7 +41,8 @@ struct Series {
     std::ptrdiff_t time_stride = 1;
 };
 
-// What samples should answer, (n, n_targets), and how much each counts (null: 1 each).
+// What samples should answer, (n, answers, n_targets) with NaN where an answer does not count, and how much each sample
+// counts (null: 1 each).
 template <class T>
 struct Targets {
     const T* values;
@@ -126,8 +127,8 @@ public:
                      std::optional<int64_t> dropout_step) {
         if (dropout_step) return mean_gradient(series, starts, targets, n, dropout_step);
         double total = 0;
-        forward_all(series, starts, n, [&](std::size_t sample, const T* prediction) {
-            total += sample_loss(prediction, targets, sample, nullptr);
+        forward_all(series, starts, n, [&](std::size_t sample, const T* predictions) {
+            total += window_loss(predictions, targets, sample, nullptr);
         });
         return total / static_cast<double>(n);
     }
@@ -142,11 +143,49 @@ public:
                static_cast<double>(n);
     }
 
-    // Predictions (n, outputs), without dropout. Each row is a function of its window and the weights alone.
+    // Predictions (n, outputs) at the windows' last steps, without dropout. Each row is a function of its window and the
+    // weights alone.
     void predict(const Series& series, const int64_t* starts, std::size_t n, double* out) {
-        const int outputs = shape().outputs;
-        forward_all(series, starts, n, [&](std::size_t sample, const T* prediction) {
-            for (int j = 0; j < outputs; ++j) out[sample * outputs + j] = static_cast<double>(prediction[j]);
+        const int outputs = shape().outputs, last = (shape().answers - 1) * outputs;
+        forward_all(series, starts, n, [&](std::size_t sample, const T* predictions) {
+            for (int j = 0; j < outputs; ++j) out[sample * outputs + j] = static_cast<double>(predictions[last + j]);
+        });
+    }
+
+    // The scalars of one column's state: h and c of each layer in turn.
+    std::size_t state_size() const {
+        std::size_t size = 0;
+        for (int units : shape().hidden) size += 2 * units;
+        return size;
+    }
+
+    // Predictions (n_steps, n, outputs) along n columns of the series, each step going on from the state that the one
+    // before it left; `states` (n, state_size) is where they begin and holds where they end. A row with an input that is
+    // not finite has no prediction, and its column starts anew after it.
+    void carry(const Series& series, const int64_t* starts, std::size_t n, std::size_t n_steps, T* states,
+               double* out) {
+        constexpr std::size_t most_steps = 32;  // at once; even, so that each block finds h where the one before left it
+        const std::size_t block = std::min(most_steps, n_steps);
+        NetworkShape stretch = shape();
+        stretch.lookback = stretch.answers = static_cast<int>(block);
+        BatchLayout layout(stretch, lanes, false);
+        const std::size_t kept = layout.extend(block * lanes);
+        Session session(*this, layout);
+        const std::size_t together = group * lanes;
+        std::atomic<std::size_t> next{0};
+        workers_->run([&](int worker) {
+            T* base = session.vector(group * worker);
+            for (std::size_t first; (first = together * next.fetch_add(1)) < n;) {
+                const int columns = static_cast<int>(std::min(together, n - first));
+                move_states(layout, columns, states + first * state_size(), base, true, 0);
+                for (std::size_t t = 0; t < n_steps; t += block) {
+                    const int steps = static_cast<int>(std::min(block, n_steps - t));
+                    const Series later{series.data + t * series.time_stride, series.size, series.time_stride};
+                    carry_block(later, starts + first, columns, steps, layout, kept, base);
+                    give_out(layout, columns, steps, kept, base, out + (t * n + first) * shape().outputs, n);
+                }
+                move_states(layout, columns, states + first * state_size(), base, false, n_steps % 2);
+            }
         });
     }
 
@@ -192,8 +231,9 @@ private:
 
     // Scaled windows of up to `lanes` samples; lanes without a sample stay zero.
     template <class StartOf>
-    void gather(const Series& series, const BatchLayout& layout, int count, StartOf start_of, T* base) const {
-        const int steps = shape().lookback, inputs = shape().inputs;
+    void gather(const Series& series, const BatchLayout& layout, int count, int steps, StartOf start_of,
+                T* base) const {
+        const int inputs = shape().inputs;
         T* out = base + layout.window;
         if (count < lanes) std::fill_n(out, steps * layout.window_step, T(0));
         for (int l = 0; l < count; ++l) {
@@ -208,35 +248,39 @@ private:
                 store(base + panel[f].start + t * panel[f].step, load(out + t * layout.window_step + f * lanes));
     }
 
-    template <int nv, bool training>
-    void forward(const BatchLayout& layout, std::optional<int64_t> dropout_step, uint32_t first_sample, T* base) const {
+    template <int nv, Pass pass>
+    void forward(const BatchLayout& layout, int steps, std::optional<int64_t> dropout_step, uint32_t first_sample,
+                 T* base, std::size_t kept = 0) const {
         const std::size_t spacing = layout.size();
         for (int i = 0; i < shape().layers(); ++i) {
             const std::optional<Dropout<T>> dropout = dropout_of(i, dropout_step);
             const LayerBuffers* above = i + 1 < shape().layers() ? &layout.layers[i + 1] : nullptr;
-            forward_layer<T, nv, training>(packed_[i], layout.layers[i], above, shape().lookback,
-                                           dropout ? &*dropout : nullptr, first_sample, base, spacing);
+            forward_layer<T, nv, pass>(packed_[i], layout.layers[i], above, steps, dropout ? &*dropout : nullptr,
+                                       first_sample, base, spacing, kept);
         }
-        for (int v = 0; v < nv; ++v) forward_head(layout, base + v * spacing);
+        const int answers = steps - layout.layers.back().first_output;
+        for (int v = 0; v < nv; ++v) forward_head<pass == Pass::training>(layout, answers, base + v * spacing);
     }
 
-    const T* head_input(const BatchLayout& layout, int j, const T* base) const {
-        if (j > 0) return base + layout.dense[j - 1];
-        return base + layout.layers.back().output;
-    }
-
-    void forward_head(const BatchLayout& layout, T* base) const {
+    template <bool training>
+    void forward_head(const BatchLayout& layout, int answers, T* base) const {
         for (int j = 0; j < shape().dense_layers(); ++j) {
             const T* weight = parameters_.data() + map_.dense[j].weight;
             const T* bias = parameters_.data() + map_.dense[j].bias;
-            const T* x = head_input(layout, j, base);
+            const DenseBuffers& b = layout.dense[j];
             const int in = shape().dense_inputs(j), out = shape().dense_outputs(j);
             const bool hidden = j + 1 < shape().dense_layers();
-            for (int r = 0; r < out; ++r) {
-                vec<T> sum = broadcast(bias[r]);
-                for (int k = 0; k < in; ++k) sum = fma(broadcast(weight[r * in + k]), load(x + k * lanes), sum);
-                if (hidden) sum = activate(sum);
-                store(base + layout.dense[j] + r * lanes, sum);
+            for (int s = 0; s < answers; ++s) {
+                const T* x = base + b.input + s * b.input_step;
+                for (int r = 0; r < out; ++r) {
+                    vec<T> sum = broadcast(bias[r]);
+                    for (int k = 0; k < in; ++k) sum = fma(broadcast(weight[r * in + k]), load(x + k * lanes), sum);
+                    if (hidden) sum = activate(sum);
+                    store(base + b.output + s * b.step + r * lanes, sum);
+                }
+                if (training && answers > 1)
+                    for (int k = 0; k < in; ++k)
+                        store(base + b.input_panel[k].start + s * b.input_panel[k].step, load(x + k * lanes));
             }
         }
     }
@@ -266,13 +310,14 @@ private:
                           stream_key(options_.seed, Purpose::dropout, static_cast<uint64_t>(*dropout_step), layer));
     }
 
-    // each(sample, outputs) in order, for all samples without dropout.
+    // each(sample, predictions (answers, outputs)) in order, for all samples without dropout.
     template <class Each>
     void forward_all(const Series& series, const int64_t* starts, std::size_t n, Each each) {
         Session session(*this, inference_layout_);
         const BatchLayout& layout = session.layout;
         const std::size_t together = std::size_t(session.vectors) * lanes;
-        std::vector<T> prediction(shape().outputs);
+        const int steps = shape().lookback;
+        std::vector<T> predictions(shape().answers * shape().outputs);
         for (std::size_t begin = 0; begin < n; begin += together) {
             const std::size_t count = std::min(together, n - begin);
             workers_->run([&](int worker) {
@@ -281,40 +326,119 @@ private:
                 const int samples = static_cast<int>(std::min<std::size_t>(group * lanes, begin + count - mine));
                 T* base = session.vector(group * worker);
                 for (int v = 0; v * lanes < samples; ++v)
-                    gather(series, layout, std::min(lanes, samples - v * lanes),
+                    gather(series, layout, std::min(lanes, samples - v * lanes), steps,
                            [&](int l) { return starts[mine + v * lanes + l]; }, session.vector(group * worker + v));
                 if (samples > lanes)
-                    forward<group, false>(layout, std::nullopt, 0, base);
+                    forward<group, Pass::window>(layout, steps, std::nullopt, 0, base);
                 else
-                    forward<1, false>(layout, std::nullopt, 0, base);
+                    forward<1, Pass::window>(layout, steps, std::nullopt, 0, base);
             });
             for (std::size_t i = 0; i < count; ++i) {
-                const T* out = session.vector(static_cast<int>(i / lanes)) + layout.dense.back() + i % lanes;
-                for (int j = 0; j < shape().outputs; ++j) prediction[j] = out[j * lanes];
-                each(begin + i, prediction.data());
+                read_predictions(layout, session.vector(static_cast<int>(i / lanes)), i % lanes, predictions.data());
+                each(begin + i, predictions.data());
             }
         }
+    }
+
+    // The answers of one lane as (answers, outputs).
+    void read_predictions(const BatchLayout& layout, const T* base, std::size_t lane, T* predictions) const {
+        const DenseBuffers& b = layout.dense.back();
+        for (int s = 0; s < shape().answers; ++s)
+            for (int j = 0; j < shape().outputs; ++j) *predictions++ = base[b.output + s * b.step + j * lanes + lane];
+    }
+
+    // ----------------------------------------------------------------------------------------------------------------
+    // Carried state
+
+    void carry_block(const Series& series, const int64_t* starts, int columns, int steps, const BatchLayout& layout,
+                     std::size_t kept, T* base) const {
+        for (int v = 0; v * lanes < columns; ++v) {
+            T* mine = base + v * layout.size();
+            const int count = std::min(lanes, columns - v * lanes);
+            gather(series, layout, count, steps, [&](int l) { return starts[v * lanes + l]; }, mine);
+            for (int t = 0; t < steps; ++t)
+                for (int l = 0; l < lanes; ++l) {
+                    const T* x = mine + layout.window + t * layout.window_step + l;
+                    bool finite = true;
+                    for (int f = 0; f < shape().inputs; ++f) finite = finite && std::isfinite(x[f * lanes]);
+                    mine[kept + t * lanes + l] = finite ? T(1) : T(0);
+                }
+        }
+        if (columns > lanes)
+            forward<group, Pass::carried>(layout, steps, std::nullopt, 0, base, kept);
+        else
+            forward<1, Pass::carried>(layout, steps, std::nullopt, 0, base, kept);
+    }
+
+    // Into the lanes (those without a column stay zero) or back out of them; `slot` says in which of its two places h is.
+    void move_states(const BatchLayout& layout, int columns, T* states, T* base, bool in, int slot) const {
+        for (int v = 0; v * lanes < columns && in; ++v)
+            for (const LayerBuffers& b : layout.layers) {
+                std::fill_n(base + v * layout.size() + b.hidden, b.hidden_step, T(0));
+                std::fill_n(base + v * layout.size() + b.cell, b.hidden_step, T(0));
+            }
+        for (int column = 0; column < columns; ++column) {
+            T* lane = base + column / lanes * layout.size() + column % lanes;
+            for (const LayerBuffers& b : layout.layers)
+                for (std::size_t place : {b.hidden + slot * b.hidden_step, b.cell})
+                    for (int u = 0; u < b.units; ++u, ++states) {
+                        T& value = lane[place + std::size_t(u) * lanes];
+                        if (in)
+                            value = *states;
+                        else
+                            *states = value;
+                    }
+        }
+    }
+
+    void give_out(const BatchLayout& layout, int columns, int steps, std::size_t kept, const T* base, double* out,
+                  std::size_t all_columns) const {
+        const DenseBuffers& b = layout.dense.back();
+        const int outputs = shape().outputs;
+        for (int t = 0; t < steps; ++t)
+            for (int column = 0; column < columns; ++column) {
+                const T* lane = base + column / lanes * layout.size() + column % lanes;
+                const bool known = lane[kept + t * lanes] != 0;
+                for (int j = 0; j < outputs; ++j)
+                    out[(t * all_columns + column) * outputs + j] =
+                        known ? static_cast<double>(lane[b.output + t * b.step + j * lanes])
+                              : std::numeric_limits<double>::quiet_NaN();
+            }
     }
 
     // ----------------------------------------------------------------------------------------------------------------
     // Loss
 
-    // One sample's loss; its slope by each output where asked for.
-    double sample_loss(const T* prediction, const Targets<T>& targets, std::size_t sample, T* slope) const {
-        const int outputs = shape().outputs;
-        const double loss = options_.loss(prediction, targets.values + sample * n_targets(), outputs, slope);
-        if (!targets.weights) return loss;
-        if (slope)
-            for (int j = 0; j < outputs; ++j) slope[j] *= targets.weights[sample];
-        return loss * static_cast<double>(targets.weights[sample]);
+    // The mean loss of the answers of one window that have targets; its slope by each output where asked for.
+    double window_loss(const T* predictions, const Targets<T>& targets, std::size_t sample, T* slopes) const {
+        const int outputs = shape().outputs, answers = shape().answers, each = n_targets();
+        const T* wanted = targets.values + sample * answers * each;
+        auto counts = [&](int s) {
+            return std::none_of(wanted + s * each, wanted + (s + 1) * each, [](T y) { return std::isnan(y); });
+        };
+        int counted = 0;
+        double sum = 0;
+        for (int s = 0; s < answers; ++s) {
+            T* slope = slopes ? slopes + s * outputs : nullptr;
+            if (counts(s)) {
+                sum += options_.loss(predictions + s * outputs, wanted + s * each, outputs, slope);
+                ++counted;
+            } else if (slope) {
+                std::fill_n(slope, outputs, T(0));
+            }
+        }
+        const T weight = targets.weights ? targets.weights[sample] : T(1);
+        if (slopes)
+            for (int j = 0; j < answers * outputs; ++j) slopes[j] = slopes[j] * weight / static_cast<T>(counted);
+        return sum * static_cast<double>(weight) / counted;
     }
 
     // Weights that answer targets of this size are of order one, the last bias of the order of the targets: what goes
     // far beyond both has left every useful region for good.
     double weight_bound(const Targets<T>& targets, std::size_t n) const {
         double largest = 1;
-        for (std::size_t i = 0; i < n * n_targets(); ++i)
-            largest = std::max(largest, std::abs(static_cast<double>(targets.values[i])));
+        for (std::size_t i = 0; i < n * shape().answers * n_targets(); ++i)
+            largest = std::max(largest, std::abs(static_cast<double>(targets.values[i])));  // passes over NaN
         for (T x : parameters_) largest = std::max(largest, std::abs(static_cast<double>(x)));
         return 1000 * largest;
     }
@@ -351,7 +475,7 @@ private:
             const int each = (vectors + threads - 1) / threads;  // vectors per worker, one or `group`
             auto prepare = [&](int v) {
                 const std::size_t first = begin + std::size_t(v) * lanes;
-                gather(series, layout, std::min(lanes, count - v * lanes),
+                gather(series, layout, std::min(lanes, count - v * lanes), shape().lookback,
                        [&](int l) { return starts[samples[first + l]]; }, session.vector(v));
             };
             auto differentiate = [&](int v) {
@@ -367,13 +491,13 @@ private:
                 if (v + each <= vectors && each == group && group > 1) {
                     prepare(v);
                     prepare(v + 1);
-                    forward<group, true>(layout, dropout_step, first, base);
+                    forward<group, Pass::training>(layout, shape().lookback, dropout_step, first, base);
                     differentiate(v);
                     differentiate(v + 1);
                     backward<group>(layout, dropout_step, first, base);
                 } else {
                     prepare(v);
-                    forward<1, true>(layout, dropout_step, first, base);
+                    forward<1, Pass::training>(layout, shape().lookback, dropout_step, first, base);
                     differentiate(v);
                     backward<1>(layout, dropout_step, first, base);
                 }
@@ -387,14 +511,16 @@ private:
 
     void loss_and_head_gradient(const BatchLayout& layout, int count, const uint32_t* samples,
                                 const Targets<T>& targets, std::size_t n, T* base, double* losses) const {
-        const int outputs = shape().outputs, last = shape().dense_layers() - 1;
-        std::vector<T> prediction(outputs), slope(outputs);
-        T* d_out = base + layout.dense_gradient[last];
-        std::fill_n(d_out, outputs * lanes, T(0));
+        const int outputs = shape().outputs, answers = shape().answers;
+        const DenseBuffers& b = layout.dense.back();
+        std::vector<T> predictions(answers * outputs), slopes(answers * outputs);
+        std::fill_n(base + b.gradient, answers * b.step, T(0));
         for (int l = 0; l < count; ++l) {
-            for (int j = 0; j < outputs; ++j) prediction[j] = (base + layout.dense[last])[j * lanes + l];
-            losses[l] = sample_loss(prediction.data(), targets, samples[l], slope.data());
-            for (int j = 0; j < outputs; ++j) d_out[j * lanes + l] = slope[j] / static_cast<T>(n);
+            read_predictions(layout, base, l, predictions.data());
+            losses[l] = window_loss(predictions.data(), targets, samples[l], slopes.data());
+            for (int s = 0; s < answers; ++s)
+                for (int j = 0; j < outputs; ++j)
+                    base[b.gradient + s * b.step + j * lanes + l] = slopes[s * outputs + j] / static_cast<T>(n);
         }
     }
 
@@ -409,26 +535,30 @@ private:
             backward_head(layout, dropout ? &*dropout : nullptr, first_sample + v * lanes, base + v * spacing);
         for (int i = layers - 1; i >= 0; --i) {
             const auto below = i > 0 ? dropout_of(i - 1, dropout_step) : std::nullopt;
-            backward_layer<T, nv>(packed_ih_[i], packed_hh_[i], layout.layers[i], layout, steps, i == layers - 1,
-                                  i == 0, below ? &*below : nullptr, first_sample, base, spacing);
+            backward_layer<T, nv>(packed_ih_[i], packed_hh_[i], layout.layers[i], layout, steps, i == 0,
+                                  below ? &*below : nullptr, first_sample, base, spacing);
         }
     }
 
     void backward_head(const BatchLayout& layout, const Dropout<T>* dropout, uint32_t first_sample, T* base) const {
-        const int steps = shape().lookback;
+        const int first = shape().lookback - shape().answers;
         for (int j = shape().dense_layers() - 1; j >= 0; --j) {
             const T* weight = parameters_.data() + map_.dense[j].weight;
-            const T* d_out = base + layout.dense_gradient[j];
+            const DenseBuffers& b = layout.dense[j];
             const int in = shape().dense_inputs(j), out = shape().dense_outputs(j);
-            for (int k = 0; k < in; ++k) {
-                vec<T> d{};
-                for (int r = 0; r < out; ++r) d = fma(broadcast(weight[r * in + k]), load(d_out + r * lanes), d);
-                if (j > 0) {
-                    const vec<T> y = load(base + layout.dense[j - 1] + k * lanes);
-                    store(base + layout.dense_gradient[j - 1] + k * lanes, activate_backward(d, y));
-                } else {
-                    if (dropout) d *= (*dropout)(steps - 1, k, first_sample);
-                    store(base + layout.above + (steps - 1) * layout.above_step + k * lanes, d);
+            for (int s = 0; s < shape().answers; ++s) {
+                const T* d_out = base + b.gradient + s * b.step;
+                for (int k = 0; k < in; ++k) {
+                    vec<T> d{};
+                    for (int r = 0; r < out; ++r) d = fma(broadcast(weight[r * in + k]), load(d_out + r * lanes), d);
+                    if (j > 0) {
+                        const vec<T> y = load(base + b.input + s * b.input_step + k * lanes);
+                        const DenseBuffers& below = layout.dense[j - 1];
+                        store(base + below.gradient + s * below.step + k * lanes, activate_backward(d, y));
+                    } else {
+                        if (dropout) d *= (*dropout)(first + s, k, first_sample);
+                        store(base + layout.above + (first + s) * layout.above_step + k * lanes, d);
+                    }
                 }
             }
         }
@@ -473,9 +603,10 @@ private:
                 const int rows = std::min(gradient_rows, out - row);
                 for (int v = 0; v < vectors; ++v) {
                     const T* base = session.vector(v);
-                    const T* a = base + layout.dense_gradient[j] + row * lanes;
-                    row_sums(a, 0, rows, 1, g + map_.dense[j].bias + row);
-                    gradient_block<T>(a, 0, rows, head_input(layout, j, base), in, 1,
+                    const DenseBuffers& b = layout.dense[j];
+                    const T* a = base + b.gradient + row * lanes;
+                    row_sums(a, b.step, rows, shape().answers, g + map_.dense[j].bias + row);
+                    gradient_block<T>(a, b.step, rows, base + b.panels, in, shape().answers,
                                       g + map_.dense[j].weight + std::size_t(row) * in, nullptr);
                 }
             }
