@@ -232,7 +232,7 @@ class Dropout(nn.Module):
 class _Recurrent(Network):
     """A stack of one recurrent layer per width; the last state of the top layer is the answer."""
 
-    cell: ClassVar[Callable[..., nn.RNNBase]]
+    cell: ClassVar[Callable[..., nn.Module]]
     causal_streaming = True
 
     def build(self, n_inputs: int) -> int:
@@ -241,9 +241,13 @@ class _Recurrent(Network):
         return widths[-1]
 
     def encode(self, x: Tensor) -> Tensor:
+        return self.states(x)[:, -1]
+
+    def states(self, x: Tensor) -> Tensor:
+        """Return the top layer's state at every bar, (batch, lookback, width)."""
         for layer, drop in zip(self.get_submodule(self.kind).children(), self.drop, strict=True):
             x = drop(layer(x)[0])
-        return x[:, -1]
+        return x
 
 
 class LSTMNetwork(_Recurrent):
@@ -301,6 +305,266 @@ class RNNNetwork(_Recurrent):
     cell = nn.RNN
 
 
+class ResidualLSTMNetwork(Network):
+    """Stacked LSTM whose layers add to what they were given (Kim, El-Khamy and Lee, 2017), so that depth costs nothing.
+
+    Where a layer changes the width, what it was given goes through a dense layer without bias.
+
+    Examples
+    --------
+    >>> net = make_network("residual_lstm", 4, hidden=(8, 8, 8))
+    >>> [layer["name"] for layer in net.layers()][:4]
+    ['lstm.0', 'lstm.1', 'lstm.2', 'skip.0']
+    """
+
+    kind = "residual_lstm"
+    causal_streaming = True
+
+    def build(self, n_inputs: int) -> int:
+        widths = [n_inputs, *self.hidden]
+        self.lstm = nn.ModuleList([nn.LSTM(a, b, batch_first=True) for a, b in pairwise(widths)])
+        self.skip = nn.ModuleList(
+            [nn.Identity() if a == b else nn.Linear(a, b, bias=False) for a, b in pairwise(widths)]
+        )
+        return widths[-1]
+
+    def encode(self, x: Tensor) -> Tensor:
+        for layer, skip, drop in zip(self.lstm, self.skip, self.drop, strict=True):
+            x = skip(x) + drop(layer(x)[0])
+        return x[:, -1]
+
+
+class LayerNormLSTM(nn.Module):
+    """One LSTM layer with normalised gates and cell (Ba, Kiros and Hinton, 2016).
+
+    ``LN`` centres and scales the values of one sample at one bar; its gains and biases are learned::
+
+        i, f, g, o = LN(W x) + LN(U h) + b
+        c' = sigmoid(f) * c + sigmoid(i) * tanh(g)      h' = sigmoid(o) * tanh(LN(c'))
+
+    Examples
+    --------
+    >>> states, (h, c) = LayerNormLSTM(3, 8)(torch.ones(2, 10, 3))
+    >>> states.shape, torch.equal(states[:, -1], h)
+    (torch.Size([2, 10, 8]), True)
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, batch_first: bool = True) -> None:
+        super().__init__()
+        if not batch_first:
+            raise InputError("LayerNormLSTM takes (batch, time, features) only. Write batch_first=True.")
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.weight_ih = nn.Parameter(torch.empty(4 * hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
+        self.bias = nn.Parameter(torch.empty(4 * hidden_size))
+        self.norm_ih, self.norm_hh = (nn.LayerNorm(4 * hidden_size, bias=False) for _ in range(2))
+        self.norm_cell = nn.LayerNorm(hidden_size)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights as `nn.LSTM` does; gains start at one."""
+        bound = self.hidden_size**-0.5
+        for weight in (self.weight_ih, self.weight_hh, self.bias):
+            nn.init.uniform_(weight, -bound, bound)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the states at every bar (batch, time, hidden_size), and the last state and cell."""
+        given = self.norm_ih(x @ self.weight_ih.T) + self.bias
+        h = c = x.new_zeros(len(x), self.hidden_size)
+        states = []
+        for at in given.unbind(dim=1):
+            i, f, g, o = (at + self.norm_hh(h @ self.weight_hh.T)).chunk(4, dim=1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(self.norm_cell(c))
+            states.append(h)
+        return torch.stack(states, dim=1), (h, c)
+
+
+class LayerNormLSTMNetwork(_Recurrent):
+    """Stacked `LayerNormLSTM`: keeps its scale when volatility changes; several times slower than a plain LSTM.
+
+    Examples
+    --------
+    >>> make_network("layernorm_lstm", 4, hidden=(8, 3))(torch.zeros(2, 10, 4)).shape
+    torch.Size([2, 1])
+    """
+
+    kind = "layernorm_lstm"
+    cell = LayerNormLSTM
+
+
+class BiLSTMNetwork(Network):
+    """Stacked LSTM that reads the window from both ends; the answer joins both last states.
+
+    The second direction begins at the decision bar, so every answer needs the whole window again. It sees nothing
+    after the window.
+
+    Examples
+    --------
+    >>> make_network("bilstm", 4, hidden=(8,)).head[0].in_features
+    16
+    """
+
+    kind = "bilstm"
+
+    def build(self, n_inputs: int) -> int:
+        inputs = [n_inputs, *(2 * width for width in self.hidden[:-1])]
+        self.lstm = nn.ModuleList(
+            [nn.LSTM(a, b, batch_first=True, bidirectional=True) for a, b in zip(inputs, self.hidden, strict=True)]
+        )
+        return 2 * self.hidden[-1]
+
+    def encode(self, x: Tensor) -> Tensor:
+        for layer, drop in zip(self.lstm, self.drop, strict=True):
+            x = drop(layer(x)[0])
+        forward, backward = x.chunk(2, dim=2)
+        return torch.cat([forward[:, -1], backward[:, 0]], dim=1)
+
+
+class AttentionLSTMNetwork(Network):
+    """LSTM with attention over the bars of the window (ALSTM: Qin et al., 2017; Feng et al., 2019).
+
+    Inputs pass a dense tanh layer, then the LSTM; each bar gets a score ``u . tanh(W h + b)``, the softmax of the
+    scores weighs the states, and their sum stands beside the last state.
+
+    Examples
+    --------
+    >>> net = make_network("alstm", 4, hidden=(8,))
+    >>> net.attention(torch.zeros(2, 10, 4)).sum(dim=1).tolist()
+    [1.0, 1.0]
+    """
+
+    kind = "alstm"
+
+    def build(self, n_inputs: int) -> int:
+        top = self.hidden[-1]
+        widths = [self.hidden[0], *self.hidden]
+        self.mapping = nn.Linear(n_inputs, widths[0])
+        self.lstm = nn.ModuleList([nn.LSTM(a, b, batch_first=True) for a, b in pairwise(widths)])
+        self.attend, self.score = nn.Linear(top, top), nn.Linear(top, 1, bias=False)
+        return 2 * top
+
+    def encode(self, x: Tensor) -> Tensor:
+        states, weights = self._attended(x)
+        return torch.cat([(weights[:, :, None] * states).sum(dim=1), states[:, -1]], dim=1)
+
+    def attention(self, x: Tensor) -> Tensor:
+        """Return how much each bar of the windows counts, (batch, lookback); rows sum to one."""
+        return self._attended(x)[1]
+
+    def _attended(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.tanh(self.mapping(x))
+        for layer, drop in zip(self.lstm, self.drop, strict=True):
+            x = drop(layer(x)[0])
+        return x, self.score(torch.tanh(self.attend(x)))[:, :, 0].softmax(dim=1)
+
+
+class CNNLSTMNetwork(Network):
+    """Convolutions over the last bars, then a stacked LSTM.
+
+    With `levels`, the inputs are an order book (time, levels x 4), of each level the ask price, ask size, bid price and
+    bid size, and the convolutions are those of DeepLOB (Zhang, Zohren and Roberts, 2019): price with size, ask with
+    bid, then all levels, with filters over time between them and an inception module after. Otherwise two convolutions
+    over time read all inputs at once. No convolution reads a later bar than the one it stands at.
+
+    Parameters
+    ----------
+    levels : int, optional
+        Levels of an order book; the inputs must be four times as many.
+    filters : int, default=32
+        Of each convolution.
+
+    Examples
+    --------
+    >>> book = make_network("cnn_lstm", 40, n_outputs=3, hidden=(64,), levels=10)
+    >>> book(torch.zeros(2, 100, 40)).shape
+    torch.Size([2, 3])
+    """
+
+    kind = "cnn_lstm"
+
+    def build(self, n_inputs: int, levels: int | None = None, filters: int = 32) -> int:
+        if levels is not None and n_inputs != 4 * levels:
+            raise InputError(
+                f"levels={levels} needs {4 * levels} inputs (price and size of both sides), was {n_inputs}."
+            )
+        if levels is None:
+            width = filters
+            self.convolve = nn.Sequential(
+                CausalConv1d(n_inputs, filters, 3),
+                nn.LeakyReLU(0.01),
+                CausalConv1d(filters, filters, 3),
+                nn.LeakyReLU(0.01),
+            )
+        else:
+            width = 6 * filters
+            self.convolve = nn.Sequential(_Book(levels, filters), _Inception(filters, 2 * filters))
+        widths = [width, *self.hidden]
+        self.lstm = nn.ModuleList([nn.LSTM(a, b, batch_first=True) for a, b in pairwise(widths)])
+        return widths[-1]
+
+    def encode(self, x: Tensor) -> Tensor:
+        x = self.convolve(x.transpose(1, 2)).transpose(1, 2)
+        for layer, drop in zip(self.lstm, self.drop, strict=True):
+            x = drop(layer(x)[0])
+        return x[:, -1]
+
+
+class CausalConv1d(nn.Conv1d):
+    """Convolution (batch, channels, time) over the last `kernel` bars; zeros stand before the first.
+
+    Examples
+    --------
+    >>> CausalConv1d(2, 5, kernel=3)(torch.zeros(1, 2, 10)).shape
+    torch.Size([1, 5, 10])
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__(inputs, outputs, kernel)
+        self.before = kernel - 1
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(nn.functional.pad(input, (self.before, 0)))
+
+
+class _Book(nn.Module):
+    """The levels of an order book, (batch, levels x 4, time), to one vector a bar, (batch, filters, time)."""
+
+    def __init__(self, levels: int, filters: int) -> None:
+        super().__init__()
+        across = [2, 2, levels]  # price with size, ask with bid, all levels
+        inputs = [1, filters, filters]
+        self.join = nn.ModuleList([nn.Conv2d(a, filters, (k, 1), (k, 1)) for a, k in zip(inputs, across, strict=True)])
+        self.over_time = nn.ModuleList([nn.Conv2d(filters, filters, (1, 4)) for _ in range(6)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, None]  # (batch, 1, levels x 4, time)
+        for k, join in enumerate(self.join):
+            x = _leaky(join(x))
+            for convolve in self.over_time[2 * k : 2 * k + 2]:
+                x = _leaky(convolve(nn.functional.pad(x, (3, 0))))
+        return x[:, :, 0]
+
+
+class _Inception(nn.Module):
+    """Three looks at the last bars, side by side: over three, over five, and their maximum."""
+
+    def __init__(self, inputs: int, filters: int) -> None:
+        super().__init__()
+        self.short = nn.ModuleList([CausalConv1d(inputs, filters, 1), CausalConv1d(filters, filters, 3)])
+        self.long = nn.ModuleList([CausalConv1d(inputs, filters, 1), CausalConv1d(filters, filters, 5)])
+        self.most = CausalConv1d(inputs, filters, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        looks = [_leaky(second(_leaky(first(x)))) for first, second in (self.short, self.long)]
+        padded = nn.functional.pad(x, (2, 0), value=-torch.inf)
+        return torch.cat([*looks, _leaky(self.most(nn.functional.max_pool1d(padded, 3, 1)))], dim=1)
+
+
+def _leaky(x: Tensor) -> Tensor:
+    return nn.functional.leaky_relu(x, 0.01)
+
+
 # What all share -------------------------------------------------------------------------------------------------------
 
 
@@ -332,18 +596,22 @@ def summary(module: nn.Module, title: str | None = None) -> str:
 
 def _layers_of(module: nn.Module) -> Iterator[dict[str, Any]]:
     """Every part that holds parameters of its own; a recurrent module layer by layer, its two biases counted as one."""
+    whole = tuple(f"{name}." for name, part in module.named_modules() if isinstance(part, LayerNormLSTM))
     for name, part in module.named_modules():
-        own = list(part.parameters(recurse=False))
-        if not own:
+        own = list(part.parameters(recurse=isinstance(part, LayerNormLSTM)))
+        if not own or name.startswith(whole or ("\0",)):
             continue
         if isinstance(part, nn.RNNBase):
-            yield from _recurrent_layers(name, part)
+            yield from _recurrent_layers(name or "0", part)
             continue
-        inputs, units = (getattr(part, a, getattr(part, b, None)) for a, b in _WIDTHS)
+        inputs, units = (next((getattr(part, n) for n in names if hasattr(part, n)), None) for names in _WIDTHS)
         yield _layer(name, type(part).__name__, inputs, units, sum(p.numel() for p in own))
 
 
-_WIDTHS = (("in_features", "in_channels"), ("out_features", "out_channels"))
+_WIDTHS = (
+    ("in_features", "in_channels", "input_size", "num_embeddings"),
+    ("out_features", "out_channels", "hidden_size", "embedding_dim"),
+)
 
 
 def _layer(name: str, kind: str, inputs: int | None, units: int | None, parameters: int) -> dict[str, Any]:
@@ -368,12 +636,12 @@ def _initialise_as_keras(module: nn.Module) -> None:
     for name, weight in module.named_parameters(recurse=False):
         if "bias" in name:
             nn.init.zeros_(weight)
-            if isinstance(module, nn.LSTM) and "bias_ih" in name:
+            if (isinstance(module, nn.LSTM) and "bias_ih" in name) or isinstance(module, LayerNormLSTM):
                 with torch.no_grad():
                     weight[module.hidden_size : 2 * module.hidden_size] = 1.0
         elif "weight_hh" in name:
             nn.init.orthogonal_(weight)
-        elif isinstance(module, nn.RNNBase | nn.Linear | nn.Conv1d | nn.Conv2d):
+        elif isinstance(module, nn.RNNBase | LayerNormLSTM | nn.Linear | nn.Conv1d | nn.Conv2d):
             nn.init.xavier_uniform_(weight)
 
 
@@ -496,6 +764,36 @@ class StackedLSTM(nn.Module):
         for i, layer in enumerate(self.lstm_layers):
             x = layer(x if i == 0 else self.dropout(x))[0]
         return self.fc(x[:, -1])
+
+
+# What reaches back ----------------------------------------------------------------------------------------------------
+
+
+def gradient_by_lag(module: nn.Module, x: Tensor) -> np.ndarray:
+    """Return how strongly the outputs depend on each bar of the windows: the norm of their gradient, by lag.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Maps (batch, lookback, n_inputs) to outputs.
+    x : Tensor (batch, lookback, n_inputs)
+        Windows.
+
+    Returns
+    -------
+    float64 array (lookback,)
+        Mean over the windows of ``|d output / d x[t - lag]|``; lag 0 is the decision bar.
+
+    Examples
+    --------
+    >>> net = make_network("rnn", 1, hidden=(8,))
+    >>> norms = gradient_by_lag(net, torch.zeros(4, 30, 1))
+    >>> bool(norms[29] < 1e-4 * norms[0])       # a plain RNN hardly feels what was 29 bars ago
+    True
+    """
+    x = x.detach().clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(module(x).sum(), x)
+    return gradient.norm(dim=2).mean(dim=0).flip(0).double().numpy(force=True)
 
 
 # To the native engine and back ----------------------------------------------------------------------------------------

@@ -1,0 +1,362 @@
+"""Networks: shapes, counts, gradients, what each kind promises, and the way to native weights and back."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from longshort.errors import InputError, UnknownName  # noqa: E402
+from longshort.models import nets  # noqa: E402
+from longshort.models.torch_engine import TorchEngine  # noqa: E402
+from longshort.native import core  # noqa: E402
+
+pytestmark = pytest.mark.full
+
+KINDS = sorted(nets.NETWORKS)
+WHOLE_WINDOW = {"alstm", "bilstm", "cnn_lstm"}
+
+
+def windows(n=2, lookback=5, n_inputs=3, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(n, lookback, n_inputs)))
+
+
+# All kinds ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [{}, {"head": (4,), "n_outputs": 3}, {"n_symbols": 4, "embedding": 2}], ids=str)
+def test_every_kind_turns_windows_into_outputs(kind, shape):
+    net = nets.make_network(kind, 3, hidden=(6, 5), lookback=7, **shape).double()
+    symbols = (torch.tensor([0, 3]),) if "n_symbols" in shape else ()
+    assert net(windows(lookback=7), *symbols).shape == (2, shape.get("n_outputs", 1))
+    assert net.whole_window == (kind in WHOLE_WINDOW) == (not net.causal_streaming)
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_inputs", "options"), [*((k, 3, {}) for k in KINDS), ("cnn_lstm", 8, {"levels": 2, "filters": 2})]
+)
+def test_gradients_of_every_kind_are_those_of_finite_differences(kind, n_inputs, options):
+    net = nets.make_network(kind, n_inputs, hidden=(3, 2), head=(2,), head_activation="tanh", **options).double()
+    names = [name for name, _ in net.named_parameters()]
+
+    def outputs(x, *weights):
+        return torch.func.functional_call(net, dict(zip(names, weights, strict=True)), (x,))
+
+    inputs = [windows(lookback=4, n_inputs=n_inputs), *net.parameters()]
+    assert torch.autograd.gradcheck(outputs, [v.detach().requires_grad_(True) for v in inputs], atol=1e-7)
+
+
+def test_the_native_gradient_is_the_one_of_autograd():
+    native = core.LSTMTrainer64(n_inputs=3, hidden=[6, 5], head=[4], head_activation="tanh", lookback=7, seed=2)
+    x, y = windows(9, 7), np.random.default_rng(1).normal(size=(9, 1))
+    native.bind(x.numpy().copy(), 3, np.zeros(3), np.ones(3))
+    net = nets.make_network("lstm", 3, hidden=(6, 5), head=(4,), head_activation="tanh").double()
+    nets.from_native(native.weights(), net)
+    (net(x) - torch.from_numpy(y)).square().mean().backward()
+    found = native.gradient(np.arange(9) * 21, y)
+    for name, parameter in net.named_parameters():
+        np.testing.assert_allclose(found[name], parameter.grad.numpy(), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("init", ["torch", "keras"])
+def test_initial_weights_are_a_matter_of_the_seed_alone(kind, init):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first, second, other = (nets.make_network(kind, 3, hidden=(6,), seed=s, init=init) for s in (1, 1, 2))
+    torch.rand(3)
+    again = first.state_dict()
+    assert all(torch.equal(again[name], w) for name, w in second.state_dict().items())
+    assert any(not torch.equal(again[name], w) for name, w in other.state_dict().items())
+    torch.set_rng_state(before)
+    nets.make_network(kind, 3, hidden=(6,), seed=1, init=init)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_keras_weights_are_orthogonal_glorot_and_forget_slowly():
+    for kind, biases in (("gru", "gru.0.bias_ih_l0"), ("bilstm", "lstm.0.bias_ih_l0_reverse")):
+        state = nets.make_network(kind, 3, hidden=(6,), init="keras").state_dict()
+        recurrent = next(w for name, w in state.items() if "weight_hh" in name)
+        torch.testing.assert_close(recurrent.T @ recurrent, torch.eye(6))
+        expected = torch.zeros_like(state[biases])
+        if kind == "bilstm":
+            expected[6:12] = 1
+        assert torch.equal(state[biases], expected)
+        kernel = next(w for name, w in state.items() if "weight_ih" in name)
+        assert kernel.abs().max() <= (6 / (3 + len(kernel))) ** 0.5
+
+
+def test_a_network_written_elsewhere_is_known_by_its_word():
+    class Mean(nets.Network):
+        kind = "mean_of_the_window"
+
+        def build(self, n_inputs, power=1.0):
+            self.power = nn.Parameter(torch.tensor(power))
+            return n_inputs
+
+        def encode(self, x):
+            return x.mean(dim=1) * self.power
+
+    try:
+        net = nets.make_network("mean_of_the_window", 3, power=2.0)
+        assert torch.allclose(net.encode(windows().float()), 2 * windows().float().mean(dim=1))
+        assert TorchEngine(net, lookback=5, device="cpu").n_parameters == 5
+        with pytest.raises(InputError, match="does not understand its options"):
+            nets.make_network("mean_of_the_window", 3, powr=2.0)
+    finally:
+        del nets.NETWORKS["mean_of_the_window"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hidden": ()}, "hidden must be a sequence"),
+        ({"hidden": 50}, "hidden must be a sequence"),
+        ({"hidden": (0,)}, "hidden must be a sequence"),
+        ({"head": (1.5,)}, "head must be a sequence"),
+        ({"dropout": 1.0}, r"one rate in \[0, 1\)"),
+        ({"hidden": (3, 3), "dropout": (0.1,)}, r"one per layer \(2\)"),
+        ({"head_activation": "rleu"}, "Did you mean 'relu'"),
+        ({"init": "karas"}, "Did you mean 'keras'"),
+    ],
+)
+def test_wrong_arguments_are_told(options, message):
+    with pytest.raises(InputError, match=message):
+        nets.make_network("gru", 3, **options)
+
+
+# What each kind promises ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn", "layernorm_lstm"])
+def test_states_of_a_stream_need_no_later_bar(kind):
+    net, x = nets.make_network(kind, 3, hidden=(6, 4)).double(), windows(lookback=9)
+    torch.testing.assert_close(net.states(x)[:, :5], net.states(x[:, :5]), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize(("n_inputs", "options"), [(3, {}), (8, {"levels": 2})])
+def test_convolutions_read_no_later_bar(n_inputs, options):
+    net, x = nets.make_network("cnn_lstm", n_inputs, hidden=(6,), **options).double(), windows(1, 12, n_inputs)
+    changed = x.clone()
+    changed[:, 7] += 1.0
+    moved = (net.convolve(x.transpose(1, 2)) != net.convolve(changed.transpose(1, 2))).any(dim=1)[0]
+    assert not moved[:7].any()
+    assert moved[7]
+
+
+def test_an_order_book_must_have_four_numbers_a_level():
+    with pytest.raises(InputError, match="levels=10 needs 40 inputs"):
+        nets.make_network("cnn_lstm", 41, levels=10)
+
+
+def test_layer_normalisation_hides_the_scale_of_the_inputs():
+    net, x = nets.make_network("layernorm_lstm", 3, hidden=(6,)).double(), windows() * 1e3
+    torch.testing.assert_close(net(x), net(10 * x), rtol=0, atol=1e-6)
+    plain = nets.make_network("lstm", 3, hidden=(6,)).double()
+    assert not torch.allclose(plain(x / 1e3), plain(x / 1e2), rtol=0, atol=1e-2)
+
+
+def test_a_normalised_layer_follows_its_equations():
+    layer, x = nets.LayerNormLSTM(3, 4).double(), windows(2, 6)
+    w = {name: p.detach().numpy() for name, p in layer.named_parameters()}
+
+    def norm(a, gain, bias=0.0):
+        return (a - a.mean(axis=1, keepdims=True)) / np.sqrt(a.var(axis=1, keepdims=True) + 1e-5) * gain + bias
+
+    def sigmoid(a):
+        return 1 / (1 + np.exp(-a))
+
+    h = c = np.zeros((2, 4))
+    for t in range(6):
+        from_x = norm(x[:, t].numpy() @ w["weight_ih"].T, w["norm_ih.weight"])
+        i, f, g, o = np.split(from_x + norm(h @ w["weight_hh"].T, w["norm_hh.weight"]) + w["bias"], 4, axis=1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(norm(c, w["norm_cell.weight"], w["norm_cell.bias"]))
+    np.testing.assert_allclose(layer(x)[0][:, -1].detach().numpy(), h, rtol=0, atol=1e-12)
+
+
+def test_a_residual_layer_adds_to_what_it_was_given():
+    net, x = nets.make_network("residual_lstm", 3, hidden=(5, 5)).double(), windows()
+    with torch.no_grad():
+        for layer in net.lstm:
+            for weight in layer.parameters():
+                weight.zero_()  # such a layer says 0
+    assert isinstance(net.skip[1], nn.Identity)
+    torch.testing.assert_close(net.encode(x), net.skip[0](x)[:, -1])
+
+
+def test_both_directions_end_where_they_should():
+    net, x = nets.make_network("bilstm", 3, hidden=(5,)).double(), windows()
+    layer = net.lstm[0]
+    with torch.no_grad():
+        for name, weight in layer.named_parameters():
+            if name.endswith("_reverse"):
+                weight.copy_(getattr(layer, name.removesuffix("_reverse")))
+    forth, back = net.encode(x).chunk(2, dim=1)
+    back_too, forth_too = net.encode(x.flip(1)).chunk(2, dim=1)
+    torch.testing.assert_close(forth, forth_too)
+    torch.testing.assert_close(back, back_too)
+
+
+def test_attention_weighs_the_states():
+    net, x = nets.make_network("alstm", 3, hidden=(6, 4)).double(), windows()
+    weights = net.attention(x)
+    assert weights.shape == (2, 5)
+    assert (weights > 0).all()
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(2).double())
+    with torch.no_grad():
+        net.score.weight.zero_()
+    context, last = net.encode(x).chunk(2, dim=1)
+    states = net.lstm[1](net.lstm[0](torch.tanh(net.mapping(x)))[0])[0]
+    torch.testing.assert_close(context, states.mean(dim=1))
+    torch.testing.assert_close(last, states[:, -1])
+
+
+def test_one_global_model_tells_symbols_apart_by_their_vectors():
+    rng, n_symbols, lookback = np.random.default_rng(0), 3, 4
+    panel = rng.normal(size=(80, n_symbols, 1))
+    rows, columns = (a.ravel() for a in np.mgrid[0 : 80 - lookback, 0:n_symbols])
+    starts, offsets = (rows * n_symbols + columns), np.array([-1.0, 0.0, 1.0])[columns]
+
+    def loss_after(epochs, **options):
+        engine = TorchEngine(
+            nets.make_network("gru", 1, hidden=(6,), **options), lookback=lookback, lr=0.02, device="cpu"
+        )
+        engine.bind(panel, n_symbols, np.zeros(1), np.ones(1))
+        for _ in range(epochs):
+            engine.epoch(starts, offsets)
+        return engine.loss(starts, offsets)
+
+    assert loss_after(15, n_symbols=3, embedding=2) < 0.05
+    assert loss_after(15) > 0.5
+    with pytest.raises(InputError, match="tells 3 symbols apart"):
+        nets.make_network("gru", 1, n_symbols=3)(torch.zeros(1, 4, 1))
+
+
+# Counts ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("net", "fused", "torch_counts"),
+    [
+        (lambda: nets.make_network("lstm", 1, hidden=(50, 50)), "30,651", "31,051"),  # the Keras tutorial's
+        (lambda: nets.make_network("lstm", 1, hidden=(64, 64), head=(32,)), "52,033", "52,545"),
+        (lambda: nets.LSTMNet(1, 50), "30,651", "31,051"),
+        (lambda: nets.StackedLSTM(1, [50, 50]), "30,651", "31,051"),
+        (lambda: nn.LSTM(1, 50, 2), "30,600", "31,000"),
+    ],
+)
+def test_counts_are_those_of_keras_with_those_of_torch_in_a_note(net, fused, torch_counts):
+    text = nets.summary(net())
+    assert f" {fused}  (torch counts {torch_counts}: two biases a gate)" in text
+    held = sum(p.numel() for p in net().parameters())
+    assert f"{held:,}" == torch_counts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_account_for_every_parameter(kind):
+    net = nets.make_network(kind, 3, hidden=(6, 4), head=(2,), n_symbols=3)
+    layers = net.layers()
+    biases = sum(w.numel() for name, w in net.state_dict().items() if "bias_hh" in name and "gru" not in name)
+    assert sum(layer["parameters"] for layer in layers) == sum(p.numel() for p in net.parameters()) - biases
+    assert len({layer["name"] for layer in layers}) == len(layers)
+    assert all(layer["inputs"] and layer["units"] for layer in layers)
+
+
+# Plain modules --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [nets.LSTMNet, nets.GRUNet, nets.RNNNet])
+def test_plain_modules_have_the_arguments_of_the_tutorials(make):
+    net = make(input_dim=4, hidden_dim=8, num_layers=3, output_dim=2, dropout=0.1)
+    assert net(torch.zeros(5, 12, 4)).shape == (5, 2)
+    recurrent = next(net.children())
+    assert (recurrent.hidden_size, recurrent.num_layers, recurrent.dropout) == (8, 3, 0.1)
+    assert make(num_layers=1)(torch.zeros(5, 12, 1)).shape == (5, 1)  # no warning about dropout without a next layer
+
+
+def test_stacked_layers_narrow_as_asked():
+    net = nets.StackedLSTM(4, hidden_dims=[8, 6, 5], output_dim=2, dropout=0.5)
+    assert net(torch.zeros(5, 12, 4)).shape == (5, 2)
+    assert [layer.hidden_size for layer in net.lstm_layers] == [8, 6, 5]
+    x = torch.ones(1, 12, 4)
+    assert not torch.equal(net(x), net(x))
+    assert torch.equal(net.eval()(x), net(x))
+
+
+# To the native engine and back ----------------------------------------------------------------------------------------
+
+STACKS = {
+    "LSTMNet": lambda: nets.LSTMNet(3, 6, 3),
+    "StackedLSTM": lambda: nets.StackedLSTM(3, [7, 5]),
+    "kind": lambda: nets.make_network("lstm", 3, hidden=(7, 5), head=(4,)),
+    "several modules": lambda: nn.ModuleDict(
+        {"lstm1": nn.LSTM(3, 7, batch_first=True), "lstm2": nn.LSTM(7, 5, 2), "out": nn.Linear(5, 1)}
+    ),
+}
+
+
+@pytest.mark.parametrize("make", STACKS.values(), ids=STACKS)
+def test_weights_go_to_native_and_back_exactly(make):
+    source = make()
+    native = nets.to_native(source)
+    hidden = [native[f"lstm.{i}.weight_hh_l0"].shape[1] for i in range(sum(n.endswith("weight_hh_l0") for n in native))]
+    head = [len(native[f"head.{j}.bias"]) for j in range(sum(n.startswith("head") for n in native) // 2)]
+    trainer = core.LSTMTrainer(n_inputs=3, hidden=hidden, head=head[:-1], head_activation="relu", lookback=6)
+    trainer.set_weights(native)
+    back = nets.from_native(trainer.weights(), make()).state_dict()
+    assert all(torch.equal(w, back[name]) for name, w in source.state_dict().items())
+    assert all((nets.to_native(source.state_dict())[name] == w).all() for name, w in native.items())
+    if not isinstance(source, nn.ModuleDict):
+        x = windows(4, 6).float()
+        expected = source.eval()(x).detach().numpy()
+        np.testing.assert_allclose(trainer.predict_windows(x.double().numpy()), expected, rtol=0, atol=1e-6)
+
+
+def test_a_bare_lstm_of_several_layers_becomes_one_native_layer_each():
+    bare = nn.LSTM(3, 6, num_layers=2)
+    native = nets.to_native(bare)
+    assert sorted(native)[::4] == ["lstm.0.bias_hh_l0", "lstm.1.bias_hh_l0"]
+    assert (native["lstm.1.weight_ih_l0"] == bare.weight_ih_l1.detach().numpy()).all()
+    back = nets.from_native(native, nn.LSTM(3, 6, num_layers=2)).state_dict()
+    assert all(torch.equal(w, back[name]) for name, w in bare.state_dict().items())
+
+
+def test_layers_without_biases_get_zeros_and_cannot_take_them_back():
+    bare = nn.LSTM(3, 6, bias=False)
+    native = nets.to_native(bare)
+    assert (native["lstm.0.bias_ih_l0"] == np.zeros(24)).all()
+    with pytest.raises(InputError, match=r"no place for lstm\.0\.bias_ih_l0"):
+        nets.from_native(native, bare)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (lambda: nets.GRUNet(3), "has 192 rows for 64 units; an LSTM has 256"),
+        (lambda: nn.LSTM(3, 6, bidirectional=True), "one-way LSTM layers"),
+        (lambda: nn.LSTM(3, 6, proj_size=2), "rows for 2 units|one-way LSTM layers"),
+        (lambda: nn.Linear(3, 1), "it has no LSTM layer"),
+        (lambda: nets.make_network("alstm", 3, hidden=(6,)), "takes|one-way"),
+        (lambda: nn.ModuleList([nn.LSTM(3, 6), nn.LSTM(5, 6)]), r"1\.weight_ih_l0 takes 5 inputs, but .* gives 6"),
+        (lambda: nn.ModuleList([nn.LSTM(3, 6), nn.BatchNorm1d(6)]), "but it has 1.weight"),
+    ],
+)
+def test_what_native_does_not_have_is_refused(source, message):
+    with pytest.raises(InputError, match=message):
+        nets.to_native(source())
+
+
+def test_other_shapes_and_names_are_told_when_loading():
+    native = nets.to_native(nets.LSTMNet(3, 6))
+    with pytest.raises(InputError, match=r"must have shape \(28, 3\), was \(24, 3\)"):
+        nets.from_native(native, nets.LSTMNet(3, 7))
+    with pytest.raises(InputError, match="the same layers, but only one has lstm.2"):
+        nets.from_native(native, nets.LSTMNet(3, 6, num_layers=3))
+
+
+def test_unknown_kinds_get_the_nearest():
+    with pytest.raises(UnknownName, match="Did you mean 'bilstm'"):
+        nets.make_network("bi_lstm", 3)
