@@ -1,6 +1,7 @@
 """A fit of an `LSTM`, taken apart into epochs: windows and scalings once, then a training per network."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from ..bars import Bars, State, require_bars
 from ..errors import NotEnoughData, NotFitted
 from ..features.windows import Scaling, Windows, broken_cells, fit_scaling, refuse_unexplained_nan
-from .network import Net, bind, make_engine, row_of
+from .network import Net, bind, make_engine, row_of, symbol_numbers
 from .paths import remember_validation
 from .training import History, Samples, Training
 
@@ -21,10 +22,11 @@ class LSTMFitting:
     second stage trains fresh networks on all rows for as many optimiser steps as the median seed wanted.
     """
 
-    def __init__(self, model: Any, bars: "Bars", start: Any = None):
+    def __init__(self, model: Any, bars: "Bars", start: Any = None, checkpoint: Any = None):
         model.check()
         require_bars(bars, "fit")
-        self.model, self.bars = model.with_params(), bars
+        self.model, self.bars, self.checkpoint = model.with_params(), bars, checkpoint
+        self.model.symbols_ = tuple(bars.symbols)
         self.program, self.target, self.loss = model.program_, model.target_, model.loss_
         first = row_of(bars, start)
         self.features = self.program.compute(bars)
@@ -40,7 +42,9 @@ class LSTMFitting:
         groups = [np.array([j]) for j in range(len(bars.symbols))] if model.per_symbol else [None]
         self.groups = [np.ones(len(self.windows), bool) if g is None else self.windows.columns == g[0] for g in groups]
         self.refits = model.refit and model.validation > 0 and model.patience is not None
-        self.search = [self._trainings(g & self.is_train, g & self.is_validation) for g in self.groups]
+        self.search = [
+            self._trainings(f"search-{i}", g & self.is_train, g & self.is_validation) for i, g in enumerate(self.groups)
+        ]
         self.final: list[list[_Member]] | None = None if self.refits else self.search
         self.calibrated = not self.loss.calibrated
 
@@ -84,8 +88,10 @@ class LSTMFitting:
             )
         return train, rows >= first
 
-    def _trainings(self, train: np.ndarray, validation: np.ndarray, epochs: int | None = None) -> "list[_Member]":
-        """One member per seed, scaled by the training rows alone."""
+    def _trainings(
+        self, name: str, train: np.ndarray, validation: np.ndarray, epochs: int | None = None
+    ) -> "list[_Member]":
+        """One member per seed, scaled by the training rows alone; checkpoints are named after `name` and the seed."""
         model, windows = self.model, self.windows.take(train)
         if not len(windows):
             raise NotEnoughData("A symbol has no training row. Drop it, or train pooled (per_symbol=False).")
@@ -104,9 +110,10 @@ class LSTMFitting:
             threads = model.threads if model.seeds * len(self.groups) == 1 else 1
             options = self.loss.engine_options(learn.targets, output)
             engine = make_engine(model, len(inputs.center), model.seed + s, threads, options)
-            bind(engine, self.windows, inputs)
+            bind(engine, self.windows, inputs, symbol_numbers(model, self.bars.symbols))
             patience = model.patience if epochs is None else None
-            training = Training(engine, learn, hold_out, epochs or model.epochs, patience)
+            kept = None if self.checkpoint is None else Path(self.checkpoint) / f"{name}-{s}"
+            training = Training(engine, learn, hold_out, epochs or model.epochs, patience, model.schedule, kept)
             members.append(_Member(training, inputs, output))
         return members
 
@@ -144,15 +151,16 @@ class LSTMFitting:
         if self.final is None:
             for member in (m for group in self.search for m in group):
                 member.training.forget_samples()
-            self.final = [self._refit(g, members) for g, members in zip(self.groups, self.search, strict=True)]
+            pairs = zip(self.groups, self.search, strict=True)
+            self.final = [self._refit(f"refit-{i}", g, members) for i, (g, members) in enumerate(pairs)]
         return [m.training for group in self.final for m in group if not m.training.done]
 
-    def _refit(self, group: np.ndarray, members: "list[_Member]") -> "list[_Member]":
+    def _refit(self, name: str, group: np.ndarray, members: "list[_Member]") -> "list[_Member]":
         """As many optimiser steps on all rows as the median seed took to its best epoch, to the nearest epoch."""
         size = self.model.batch_size
         steps = median(m.training.history.best_epoch for m in members) * members[0].training.batches(size)
         epochs = max(1, round(steps / -(-int(group.sum()) // size)))
-        fresh = self._trainings(group, np.zeros_like(group), epochs)
+        fresh = self._trainings(name, group, np.zeros_like(group), epochs)
         return [replace(new, calibration=old.calibration) for new, old in zip(fresh, members, strict=True)]
 
     @property
@@ -180,7 +188,6 @@ class LSTMFitting:
         if self.final is None or self.stage():
             raise NotFitted("This fit is not done: call step() until it returns True.")
         model = self.model
-        model.symbols_ = tuple(self.bars.symbols)
         model.dropped_ = self.dropped
         model.nets_ = [[m.net() for m in group] for group in self.final]
         model.histories_ = [self._history(g, s) for g in range(len(self.groups)) for s in range(model.seeds)]

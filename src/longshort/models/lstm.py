@@ -27,11 +27,13 @@ from .fitting import LSTMFitting
 from .losses import CLASSES, Loss, loss_of
 from .network import PRECISIONS, Net, engine_of, row_of, upcoming
 from .paths import predict_path
+from .schedules import schedule_of
 from .storage import load_lstm, save_lstm
 from .streaming import Stream
 from .training import History
 
 UNKNOWN_TIME = np.iinfo(np.int64).max
+_LATER = ("network", "network_options", "device", "schedule", "symbol_embedding")  # described only where they are set
 
 
 class LSTM:
@@ -104,6 +106,11 @@ class LSTM:
         Further arguments of the network.
     device : str, default="auto"
         Where the torch engine computes: "auto" is a GPU where there is one.
+    schedule : str, mapping or schedules.Schedule, optional
+        How the step size changes over the epochs: "step", "cosine", "warmup_cosine", "plateau"; constant by default.
+    symbol_embedding : int, default=0
+        Width of a vector learned for each symbol, which joins the inputs of every bar: one network for many symbols
+        that still tells them apart. 0 for none.
 
     Attributes
     ----------
@@ -170,6 +177,8 @@ class LSTM:
         network: Any = "lstm",
         network_options: Mapping[str, Any] | None = None,
         device: str = "auto",
+        schedule: Any = None,
+        symbol_embedding: int = 0,
     ):
         self.features, self.target, self.lookback = features, target, lookback
         self.hidden, self.head, self.dropout = hidden, head, dropout
@@ -181,6 +190,7 @@ class LSTM:
         self.clip, self.weight_decay, self.huber_delta = clip, weight_decay, huber_delta
         self.head_activation, self.init, self.eps = head_activation, init, eps
         self.network, self.network_options, self.device = network, network_options, device
+        self.schedule, self.symbol_embedding = schedule, symbol_embedding
         self.check()
 
     # -- configuration -------------------------------------------------------------------------------------------
@@ -247,7 +257,16 @@ class LSTM:
                 f"The {self.loss_.name} loss learns on validation rows what its scores are worth, so validation must "
                 "be above 0. Write validation=0.2."
             )
-        engine_of(self)
+        if self.schedule is not None:
+            schedule_of(self.schedule, self.epochs)
+        if not _is_whole(self.symbol_embedding, 0):
+            raise InputError(f"symbol_embedding must be a whole number of at least 0, was {self.symbol_embedding!r}.")
+        if self.symbol_embedding and self.per_symbol:
+            raise InputError("symbol_embedding tells symbols apart in one network; per_symbol=True has one for each.")
+        if engine_of(self) == "torch":
+            from .torch_engine import require_network
+
+            require_network(self.network)
 
     def _check_target(self) -> None:
         given = self.targets_
@@ -307,11 +326,13 @@ class LSTM:
             "head": [int(w) for w in self.head],
             "dropout": self.dropouts(),
         }
-        for name in ("network", "network_options", "device"):  # as before there were other networks: digests stay
+        for name in _LATER:
             if params[name] == inspect.signature(LSTM.__init__).parameters[name].default:
                 del params[name]
         if callable(self.network):
-            params["network"] = f"{self.network.__module__}.{self.network.__qualname__}"
+            params |= {"network": f"{self.network.__module__}.{self.network.__qualname__}", "network_is_code": True}
+        if self.schedule is not None:
+            params["schedule"] = schedule_of(self.schedule, self.epochs).to_dict()
         return {"kind": "LSTM", **params}
 
     @classmethod
@@ -363,7 +384,13 @@ class LSTM:
 
     # -- learning ------------------------------------------------------------------------------------------------
 
-    def fit(self, bars: "Bars", start: Any = None, progress: Callable[[float], None] | None = None) -> "LSTM":
+    def fit(
+        self,
+        bars: "Bars",
+        start: Any = None,
+        progress: Callable[[float], None] | None = None,
+        checkpoint: Any = None,
+    ) -> "LSTM":
         """Learn from `bars` and nothing else.
 
         Parameters
@@ -374,6 +401,9 @@ class LSTM:
             First decision row; earlier bars only warm features and windows up.
         progress : callable, optional
             Called with the fraction done.
+        checkpoint : path-like, optional
+            Directory to keep the training in after every epoch. A fit that was killed goes on from there when it is
+            called again with the same arguments, and ends with the bytes it would have had.
 
         Returns
         -------
@@ -389,7 +419,7 @@ class LSTM:
         TrainingError
             The loss left the finite numbers.
         """
-        fitting = LSTMFitting(self, bars, start)
+        fitting = LSTMFitting(self, bars, start, checkpoint)
         while stage := fitting.stage():
             for failure in fleet.run(stage, self.threads if len(stage) > 1 else 1, progress):
                 if failure is not None:
@@ -470,7 +500,7 @@ class LSTM:
         for columns, nets in self.nets_for(bars.symbols):
             part = windows.take(np.isin(windows.columns, columns)) if self.per_symbol else windows
             for s, net in enumerate(nets):
-                for name, values in net.read(self, part).items():
+                for name, values in net.read(self, part, bars.symbols).items():
                     if name not in out:
                         out[name] = np.full((*shape, *values.shape[1:]), np.nan)
                     out[name][s, part.rows, part.columns] = values
@@ -509,9 +539,17 @@ class LSTM:
         save_lstm(self, directory)
 
     @classmethod
-    def load(cls, directory: Any) -> "LSTM":
-        """Read what `save` wrote; damaged, foreign or newer directories raise `ArtifactError`."""
-        return load_lstm(cls, directory)
+    def load(cls, directory: Any, network: Callable[[int, int, int], Any] | None = None) -> "LSTM":
+        """Read what `save` wrote; damaged, foreign or newer directories raise `ArtifactError`.
+
+        Parameters
+        ----------
+        directory : path-like
+            Where it was saved.
+        network : callable, optional
+            The function that makes the module, for a model that was given one: code is never saved.
+        """
+        return load_lstm(cls, directory, network)
 
 
 def _is_whole(value: Any, low: int) -> bool:

@@ -1,5 +1,6 @@
 """A trained network and the engine behind it: what fitting makes, and what forecasting, streaming and storage use."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,20 +24,20 @@ class Net:
     output: Scaling
     calibration: np.ndarray | None = None
 
-    def read(self, model: Any, windows: Windows) -> dict[str, np.ndarray]:
-        """Return the forecasts in units of the target, as the model's loss reads them."""
+    def read(self, model: Any, windows: Windows, symbols: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return the forecasts in units of the target, as the model's loss reads them; `symbols` name the columns."""
         engine = make_engine(model, len(self.inputs.center), seed=0)
         engine.set_weights(self.weights)
-        bind(engine, windows, self.inputs)
+        bind(engine, windows, self.inputs, symbol_numbers(model, symbols))
         return self.said(model, engine.predict(windows.starts))
 
     def said(self, model: Any, raw: np.ndarray) -> dict[str, np.ndarray]:
         """Return what raw outputs (n_windows, n_outputs) of this network say, in units of the target."""
         return model.loss_.read(raw, self.output, model.target_, self.calibration)
 
-    def predict(self, model: Any, windows: Windows) -> np.ndarray:
+    def predict(self, model: Any, windows: Windows, symbols: Sequence[str]) -> np.ndarray:
         """Return the point forecasts, float64 (n_windows,)."""
-        return self.read(model, windows)["mean"]
+        return self.read(model, windows, symbols)["mean"]
 
 
 def engine_of(model: Any) -> str:
@@ -50,6 +51,8 @@ def engine_of(model: Any) -> str:
 def _why_torch(model: Any) -> str | None:
     if model.network != "lstm":
         return f"its network is {model.network!r}"
+    if model.symbol_embedding:
+        return "it learns a vector for each symbol"
     if not model.loss_.native:
         return f"the {model.loss_.name} loss needs whole blocks of rows"
     if model.device not in ("auto", "cpu"):
@@ -87,9 +90,17 @@ def make_engine(model: Any, n_inputs: int, seed: int, threads: int = 1, options:
     )
 
 
-def bind(engine, windows: Windows, inputs: Scaling) -> None:
+def bind(engine, windows: Windows, inputs: Scaling, symbols: np.ndarray | None = None) -> None:
     """Point an engine at the features; they are scaled as they are gathered, never copied."""
-    engine.bind(windows.features, windows.time_stride, inputs.center, inputs.scale)
+    numbers = {} if symbols is None else {"symbols": symbols}
+    engine.bind(windows.features, windows.time_stride, inputs.center, inputs.scale, **numbers)
+
+
+def symbol_numbers(model: Any, symbols: Sequence[str]) -> np.ndarray | None:
+    """Return the number the network knows each symbol by, int64 (n_symbols,); None where it tells none apart."""
+    if not model.symbol_embedding:
+        return None
+    return np.array([model.symbols_.index(symbol) for symbol in symbols], dtype=np.int64)
 
 
 def upcoming(bars: "Bars", n: int) -> np.ndarray:

@@ -60,7 +60,7 @@ def predict_path(model: Any, bars: "Bars", steps: int) -> Forecast:
     path = np.empty((steps, len(bars.symbols)))
     errors = []
     for j, symbol in enumerate(bars.symbols):
-        path[:, j] = _roll(model, _nets(model, symbol), closes[:, j : j + 1], steps)[:, 0]
+        path[:, j] = _roll(model, symbol, _nets(model, symbol), closes[:, j : j + 1], steps)[:, 0]
         errors.append(_validation_errors(model, symbol, steps))
     path /= bars.factor[-1]
     return Forecast(
@@ -107,7 +107,7 @@ def _nets(model: Any, symbol: str) -> list[Net]:
     return model.nets_[model.symbols_.index(symbol) if model.per_symbol else 0]
 
 
-def _roll(model: Any, nets: list[Net], closes: np.ndarray, steps: int) -> np.ndarray:
+def _roll(model: Any, symbol: str, nets: list[Net], closes: np.ndarray, steps: int) -> np.ndarray:
     """Roll every column of a panel of closes (n_rows, n_columns) forward; return (steps, n_columns)."""
     n_rows, n_columns = closes.shape
     closes = np.concatenate([closes, np.full((steps, n_columns), np.nan)])
@@ -119,7 +119,7 @@ def _roll(model: Any, nets: list[Net], closes: np.ndarray, steps: int) -> np.nda
         panel = Bars.from_arrays(_ANY_DAYS + np.arange(n_rows) * _DAY, names, {"close": seen}, bar_size="1D")
         windows = Windows.over(program.compute(panel), model.lookback, start=n_rows - 1)
         said = np.full(n_columns, np.nan)
-        said[windows.columns] = np.mean([net.predict(model, windows) for net in nets], axis=0)
+        said[windows.columns] = np.mean([net.predict(model, windows, [symbol] * n_columns) for net in nets], axis=0)
         closes[n_rows + step] = next_close(seen[-1], said)
     return closes[n_rows:]
 
@@ -136,7 +136,7 @@ def _validation_errors(model: Any, symbol: str, steps: int) -> np.ndarray | None
     if not len(rows):
         return None
     panel = np.stack([closes[row - needed + 1 : row + 1] for row in rows], axis=1)
-    path = _roll(model, nets, panel, steps)
+    path = _roll(model, symbol, nets, panel, steps)
     ahead = rows[None, :] + np.arange(1, steps + 1)[:, None]
     actual = np.where(ahead < len(closes), closes[np.minimum(ahead, len(closes) - 1)], np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):

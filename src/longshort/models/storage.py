@@ -46,12 +46,21 @@ def save_lstm(model: Any, directory: Any) -> str:
     )
 
 
-def load_lstm(cls: Any, directory: Any) -> Any:
+def load_lstm(cls: Any, directory: Any, network: Any = None) -> Any:
     """Read a model back; predictions have the bits they had before saving."""
     found = artifact.load(directory, KIND, version=VERSION, allow_nan={"validation"})
     document = found.documents["model"]
+    described = dict(document["model"])
+    if described.pop("network_is_code", False):
+        name = described["network"].rpartition(".")[2]
+        if network is None:
+            raise InputError(
+                f"The network in {directory} is made by the function {described['network']}, and code is never saved. "
+                f"Pass it: LSTM.load(directory, network={name})."
+            )
+        described["network"] = network
     try:
-        model = cls.from_dict(document["model"])
+        model = cls.from_dict(described)
     except (TypeError, InputError) as error:
         raise ArtifactError(f"{directory} describes an LSTM this version cannot build: {error}") from error
     model.symbols_ = tuple(document["symbols"])

@@ -25,7 +25,7 @@ try:
 except ImportError as error:
     raise SetupError("The torch engine needs torch: pip install 'longshort[torch]'.") from error
 
-from .nets import Dropout, Network, make_network, seeded
+from .nets import NETWORKS, Dropout, Network, make_network, seeded
 from .torch_losses import torch_loss
 
 PRECISIONS = {"fp32": torch.float32, "fp64": torch.float64}
@@ -438,6 +438,12 @@ def torch_engine(model: Any, n_inputs: int, seed: int, options: Mapping[str, Any
     )
 
 
+def require_network(network: Any) -> None:
+    """Raise `UnknownName` unless `network` is a function or the word of a network."""
+    if not callable(network) and network not in NETWORKS:
+        raise UnknownName(f"network was {network!r}. {did_you_mean(str(network), NETWORKS)}")
+
+
 def _module_of(model: Any, n_inputs: int, seed: int) -> nn.Module:
     if callable(model.network):
         with seeded(seed):
@@ -455,6 +461,8 @@ def _module_of(model: Any, n_inputs: int, seed: int) -> nn.Module:
         "lookback": model.lookback,
         "head_activation": model.head_activation,
     }
+    if model.symbol_embedding:
+        shape |= {"n_symbols": len(model.symbols_), "embedding": model.symbol_embedding}
     net = make_network(model.network, n_inputs, **shape, **(model.network_options or {}))
     return (net.double() if model.precision == "fp64" else net).initialise(seed, model.init)
 
