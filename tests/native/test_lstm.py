@@ -351,6 +351,26 @@ def test_sequences_train_the_same_on_any_number_of_threads(options):
     assert runs[0][0][-1] < runs[0][0][0]
 
 
+def test_no_row_after_the_last_target_is_read():
+    """Short sequences may end where the series does, or before a row that is not finite, and change no bit."""
+    shape = {**SMALL, "targets_per_window": 6, "dropout": [0.2, 0.1]}
+    trainer, data, _, _ = make(shape)
+    starts = np.array([0, 85, 40]) * 3
+    targets = np.full((3, 6), np.nan)
+    targets[0], targets[1, :3], targets[2, 1:4] = 1.0, -1.0, 0.5
+    loss, gradient = trainer.loss(starts, targets), trainer.gradient(starts, targets, dropout_step=0)
+    data[46] = np.nan
+    trainer.bind(data, 3, np.full(3, 3.0), np.full(3, 2.0))
+    assert trainer.loss(starts, targets) == loss
+    spoilt = trainer.gradient(starts, targets, dropout_step=0)
+    assert all(np.array_equal(spoilt[name], gradient[name]) for name in gradient)
+    targets[1, 3] = 0.0
+    with pytest.raises(
+        InputError, match=r"starts\[1\] = 255 is outside the series: a window reaches over 18 of its 270"
+    ):
+        trainer.loss(starts, targets)
+
+
 def test_wrong_sequence_targets_teach():
     trainer, _, starts, targets = make({**SMALL, "targets_per_window": 3})
     with pytest.raises(InputError, match=r"targets must have shape \(82, 3, 1\), was \(82, 2\)"):

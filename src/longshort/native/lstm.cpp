@@ -170,8 +170,8 @@ public:
         return loss;
     }
 
-    double loss(nb::handle starts_, nb::handle targets_, std::optional<int64_t> dropout_step,
-                nb::handle sample_weight) {
+    double loss(nb::handle starts_, nb::handle targets_, nb::handle sample_weight,
+                std::optional<int64_t> dropout_step) {
         const Samples samples = checked_samples(starts_, targets_, sample_weight);
         const Series series = series_;
         double loss = 0;
@@ -181,8 +181,8 @@ public:
         return loss;
     }
 
-    nb::dict gradient(nb::handle starts_, nb::handle targets_, std::optional<int64_t> dropout_step,
-                      nb::handle sample_weight) {
+    nb::dict gradient(nb::handle starts_, nb::handle targets_, nb::handle sample_weight,
+                      std::optional<int64_t> dropout_step) {
         const Samples samples = checked_samples(starts_, targets_, sample_weight);
         const Series series = series_;
         std::vector<T> gradient;
@@ -361,30 +361,40 @@ private:
         const std::size_t n = starts.size();
         require(may_be_empty || n > 0, "starts must name at least one window; it was empty.");
         require(n < UINT32_MAX, "starts must hold fewer than 2^32 windows, was " + std::to_string(n) + ".");
-        const NetworkShape& shape = trainer_.shape();
-        const int64_t rows = std::max<int64_t>(steps.value_or(shape.lookback), 1);
-        const int64_t reach = (rows - 1) * static_cast<int64_t>(series.time_stride) + shape.inputs;
-        const int64_t last = static_cast<int64_t>(series.size) - reach;
-        for (std::size_t i = 0; i < n; ++i)
-            require(starts.data()[i] >= 0 && starts.data()[i] <= last,
-                    "starts[" + std::to_string(i) + "] = " + std::to_string(starts.data()[i]) +
-                        " is outside the series: a window reaches over " + std::to_string(reach) + " of its " +
-                        std::to_string(series.size) + " elements.");
+        const int64_t rows = std::max<int64_t>(steps.value_or(trainer_.shape().lookback), 1);
+        for (std::size_t i = 0; i < n; ++i) check_start(i, starts.data()[i], series, rows);
         return {starts.data(), starts.data() + n};
+    }
+
+    void check_start(std::size_t i, int64_t start, const Series& series, int64_t rows) const {
+        const int64_t reach = (rows - 1) * static_cast<int64_t>(series.time_stride) + trainer_.shape().inputs;
+        if (start < 0 || start > static_cast<int64_t>(series.size) - reach)
+            raise_error("InputError", "starts[" + std::to_string(i) + "] = " + std::to_string(start) +
+                                          " is outside the series: a window reaches over " + std::to_string(reach) +
+                                          " of its " + std::to_string(series.size) + " elements.");
     }
 
     struct Samples {
         std::vector<int64_t> starts;
         std::vector<T> targets, weights;
+        std::vector<int32_t> rows;
 
         std::size_t size() const { return starts.size(); }
-        Targets<T> wanted() const { return {targets.data(), weights.empty() ? nullptr : weights.data()}; }
+        Targets<T> wanted() const {
+            return {targets.data(), weights.empty() ? nullptr : weights.data(), rows.empty() ? nullptr : rows.data()};
+        }
     };
 
     Samples checked_samples(nb::handle starts, nb::handle targets, nb::handle sample_weight) const {
         Samples samples;
-        samples.starts = checked_starts(starts, series_);
+        const int answers = trainer_.shape().answers, burn_in = trainer_.shape().lookback - answers;
+        samples.starts = checked_starts(starts, series_, false, burn_in + 1);
         samples.targets = checked_targets(targets, samples.size());
+        if (answers > 1) {
+            samples.rows = rows_read(samples.targets, samples.size());
+            for (std::size_t i = 0; i < samples.size(); ++i)
+                check_start(i, samples.starts[i], series_, samples.rows[i]);
+        }
         if (!sample_weight.is_none()) {
             const auto weights = to_array<T>(sample_weight, "sample_weight");
             require(shape_of(weights) == std::vector{samples.size()},
@@ -410,6 +420,18 @@ private:
         else check_present(targets.data(), n, answers, each);
         if (trainer_.options().loss.kind == LossKind::cross_entropy) check_classes(targets.data(), targets.size());
         return {targets.data(), targets.data() + targets.size()};
+    }
+
+    // Up to the last target; a short sequence may end where the series does.
+    std::vector<int32_t> rows_read(const std::vector<T>& targets, std::size_t n) const {
+        const int answers = trainer_.shape().answers, each = trainer_.n_targets();
+        std::vector<int32_t> rows(n);
+        for (std::size_t i = 0; i < n; ++i) {
+            int last = answers * each - 1;
+            while (std::isnan(targets[i * answers * each + last])) --last;  // there is one, see check_present
+            rows[i] = trainer_.shape().lookback - answers + last / each + 1;
+        }
+        return rows;
     }
 
     // Each window needs a step whose targets are all there; no target may be infinite.
@@ -478,16 +500,17 @@ void bind_trainer(nb::module_& m, const char* name, const char* doc) {
         .def("epoch", &P::epoch, "starts"_a, "targets"_a, "sample_weight"_a = nb::none(),
              "Train on every window once, in shuffled order; return the mean loss as seen, dropout included.\n"
              "Targets are (n, n_targets); with `targets_per_window` = S > 1 they are (n, S, n_targets), one for each of\n"
-             "a window's last S steps, NaN where there is none, and a window's loss is the mean over those it has.\n"
+             "a window's last S steps, NaN where there is none, and a window's loss is the mean over those it has\n"
+             "(no row after the last of them is read).\n"
              "`sample_weight` (n,) multiplies each sample's loss (the mean is over n).")
-        .def("loss", &P::loss, "starts"_a, "targets"_a, "dropout_step"_a = nb::none(), "sample_weight"_a = nb::none(),
+        .def("loss", &P::loss, "starts"_a, "targets"_a, "sample_weight"_a = nb::none(), "dropout_step"_a = nb::none(),
              "Mean loss over the windows, without dropout (or with the masks of training step `dropout_step`).")
         .def("predict", &P::predict, "starts"_a,
              "Outputs (n, n_outputs) after the windows' last steps. A row depends on its window and the weights only, to the bit.")
         .def("predict_windows", &P::predict_windows, "windows"_a, "center"_a = nb::none(), "scale"_a = nb::none(),
              "Outputs for windows (n, lookback, n_inputs) given as such: the bits of `predict` on the same data.")
-        .def("gradient", &P::gradient, "starts"_a, "targets"_a, "dropout_step"_a = nb::none(),
-             "sample_weight"_a = nb::none(), "Gradient of the mean loss by name.")
+        .def("gradient", &P::gradient, "starts"_a, "targets"_a, "sample_weight"_a = nb::none(),
+             "dropout_step"_a = nb::none(), "Gradient of the mean loss by name.")
         .def("carry_states", &P::carry_states, "n"_a,
              "Fresh states (n, 2 * sum(hidden)) for `carry`: all zero.")
         .def("carry", &P::carry, "starts"_a, "n_steps"_a, nb::arg("states").noconvert() = nb::none(),

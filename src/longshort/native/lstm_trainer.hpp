@@ -41,12 +41,13 @@ struct Series {
     std::ptrdiff_t time_stride = 1;
 };
 
-// What samples should answer, (n, answers, n_targets) with NaN where an answer does not count, and how much each sample
-// counts (null: 1 each).
+// What samples should answer, (n, answers, n_targets) with NaN where an answer does not count; how much each sample
+// counts (null: 1 each); and how many of its rows are read (null: all), those up to its last answer.
 template <class T>
 struct Targets {
     const T* values;
     const T* weights;
+    const int32_t* rows;
 };
 
 struct Diverged : std::runtime_error {
@@ -127,7 +128,7 @@ public:
                      std::optional<int64_t> dropout_step) {
         if (dropout_step) return mean_gradient(series, starts, targets, n, dropout_step);
         double total = 0;
-        forward_all(series, starts, n, [&](std::size_t sample, const T* predictions) {
+        forward_all(series, starts, targets.rows, n, [&](std::size_t sample, const T* predictions) {
             total += window_loss(predictions, targets, sample, nullptr);
         });
         return total / static_cast<double>(n);
@@ -147,7 +148,7 @@ public:
     // weights alone.
     void predict(const Series& series, const int64_t* starts, std::size_t n, double* out) {
         const int outputs = shape().outputs, last = (shape().answers - 1) * outputs;
-        forward_all(series, starts, n, [&](std::size_t sample, const T* predictions) {
+        forward_all(series, starts, nullptr, n, [&](std::size_t sample, const T* predictions) {
             for (int j = 0; j < outputs; ++j) out[sample * outputs + j] = static_cast<double>(predictions[last + j]);
         });
     }
@@ -229,18 +230,20 @@ private:
     // ----------------------------------------------------------------------------------------------------------------
     // Forward
 
-    // Scaled windows of up to `lanes` samples; lanes without a sample stay zero.
-    template <class StartOf>
+    // Scaled windows of up to `lanes` samples; lanes without a sample and rows past a sample's own stay zero.
+    template <class StartOf, class RowsOf>
     void gather(const Series& series, const BatchLayout& layout, int count, int steps, StartOf start_of,
-                T* base) const {
+                RowsOf rows_of, T* base) const {
         const int inputs = shape().inputs;
         T* out = base + layout.window;
         if (count < lanes) std::fill_n(out, steps * layout.window_step, T(0));
         for (int l = 0; l < count; ++l) {
             const double* x = series.data + start_of(l);
             T* to = out + l;
-            for (int t = 0; t < steps; ++t, x += series.time_stride)
+            const int rows = rows_of(l);
+            for (int t = 0; t < rows; ++t, x += series.time_stride)
                 for (int f = 0; f < inputs; ++f, to += lanes) *to = static_cast<T>((x[f] - center_[f]) / scale_[f]);
+            for (int k = rows * inputs; k < steps * inputs; ++k, to += lanes) *to = T(0);
         }
         const std::vector<PanelColumn>& panel = layout.layers[0].input_panel;  // empty where nothing is trained
         for (std::size_t f = 0; f < panel.size(); ++f)
@@ -312,7 +315,7 @@ private:
 
     // each(sample, predictions (answers, outputs)) in order, for all samples without dropout.
     template <class Each>
-    void forward_all(const Series& series, const int64_t* starts, std::size_t n, Each each) {
+    void forward_all(const Series& series, const int64_t* starts, const int32_t* rows, std::size_t n, Each each) {
         Session session(*this, inference_layout_);
         const BatchLayout& layout = session.layout;
         const std::size_t together = std::size_t(session.vectors) * lanes;
@@ -327,7 +330,9 @@ private:
                 T* base = session.vector(group * worker);
                 for (int v = 0; v * lanes < samples; ++v)
                     gather(series, layout, std::min(lanes, samples - v * lanes), steps,
-                           [&](int l) { return starts[mine + v * lanes + l]; }, session.vector(group * worker + v));
+                           [&](int l) { return starts[mine + v * lanes + l]; },
+                           [&](int l) { return rows ? rows[mine + v * lanes + l] : steps; },
+                           session.vector(group * worker + v));
                 if (samples > lanes)
                     forward<group, Pass::window>(layout, steps, std::nullopt, 0, base);
                 else
@@ -355,7 +360,8 @@ private:
         for (int v = 0; v * lanes < columns; ++v) {
             T* mine = base + v * layout.size();
             const int count = std::min(lanes, columns - v * lanes);
-            gather(series, layout, count, steps, [&](int l) { return starts[v * lanes + l]; }, mine);
+            gather(series, layout, count, steps, [&](int l) { return starts[v * lanes + l]; },
+                   [steps](int) { return steps; }, mine);
             for (int t = 0; t < steps; ++t)
                 for (int l = 0; l < lanes; ++l) {
                     const T* x = mine + layout.window + t * layout.window_step + l;
@@ -476,7 +482,9 @@ private:
             auto prepare = [&](int v) {
                 const std::size_t first = begin + std::size_t(v) * lanes;
                 gather(series, layout, std::min(lanes, count - v * lanes), shape().lookback,
-                       [&](int l) { return starts[samples[first + l]]; }, session.vector(v));
+                       [&](int l) { return starts[samples[first + l]]; },
+                       [&](int l) { return targets.rows ? targets.rows[samples[first + l]] : shape().lookback; },
+                       session.vector(v));
             };
             auto differentiate = [&](int v) {
                 const std::size_t first = begin + std::size_t(v) * lanes;
