@@ -282,9 +282,17 @@ def test_arguments_that_make_no_training_are_refused(walk):
     for arguments in ({"epochs": 0}, {"lr": -1.0}, {"batch_size": 2.5}, {"validation_split": 1.0}, {"lookback": 0}):
         with pytest.raises(InputError):
             small().fit(walk, **arguments)
-    for arguments in ({"hidden_dim": 0}, {"num_layers": 0}, {"dropout": 1.0}, {"seed": -1}):
+    for arguments in ({"hidden_dim": 0}, {"num_layers": 0}, {"num_layers": "2"}, {"dropout": 1.0}, {"seed": -1}):
         with pytest.raises(InputError):
             small(**arguments).fit(walk)
+    frame = planted(100, seed=1)
+    for widths in (64, [], "64", [64.0], [[64]]):
+        with pytest.raises(InputError, match="hidden"):
+            MultivariateLSTM().fit(frame, "target", hidden_dims=widths)
+    wide, plain = MultivariateLSTM(), MultivariateLSTM()
+    wide.fit(frame, "target", epochs=1, hidden_dims=np.array([4, 3]))
+    plain.fit(frame, "target", epochs=1, hidden_dims=(4, 3))
+    assert bits(wide) == bits(plain)
 
 
 def test_a_failed_fit_leaves_the_earlier_one_in_place(walk):

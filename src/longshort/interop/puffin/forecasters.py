@@ -43,10 +43,11 @@ class _Forecaster:
 
     def _settings(self, hidden: Sequence[int], lookback: int, epochs: int, lr: float, batch_size: int, share: float):
         """Return the checked arguments of the `LSTM` whose engine trains: dropout between layers, last weights kept."""
+        layers = int(np.size(hidden))
         model = LSTM(
             lookback=lookback,
             hidden=hidden,
-            dropout=[self.dropout] * (len(hidden) - 1) + [0.0] * bool(hidden),
+            dropout=[self.dropout] * (layers - 1) + [0.0] * (layers > 0),
             epochs=epochs,
             batch_size=batch_size,
             lr=lr,
@@ -110,7 +111,8 @@ class _Forecaster:
             n_features = len(columns["feature_cols"]) if columns else 1
             model._learned = Learned.from_tensors(settings, found.tensors, n_features, document["history"])
             model.lookback = settings["lookback"]
-            vars(model).update(columns)
+            for name in model._columns():
+                setattr(model, name, columns[name])
         except (KeyError, TypeError, InputError) as error:
             raise ArtifactError(f"{directory} does not describe a {cls.__name__}: {error}. Save it again.") from error
         return model
@@ -240,6 +242,7 @@ class TradingLSTM(_Forecaster):
         TrainingError
             The loss left the finite numbers.
         """
+        _require_whole("num_layers", self.num_layers, 1)
         hidden = [self.hidden_dim] * self.num_layers
         settings = self._settings(hidden, lookback, epochs, lr, batch_size, validation_split)
         values = series_values(series, lookback + 2, f"Learning with lookback={lookback}")
@@ -260,8 +263,7 @@ class TradingLSTM(_Forecaster):
         """
         learned = self._require_trained()
         lookback = learned.settings["lookback"]
-        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-            raise InputError(f"steps must be a whole number of at least 1, was {steps!r}.")
+        _require_whole("steps", steps, 1)
         path = series_values(np.atleast_1d(series)[-lookback:], lookback, f"Predicting with lookback={lookback}")
         for _ in range(steps):
             path = np.append(path, learned.forecast(path[-lookback:, None]))
@@ -408,7 +410,7 @@ class MultivariateLSTM(_Forecaster):
         PriceError, TimeError, NotEnoughData, DataError, TrainingError
             Values that are not finite; rows out of order; too few rows; a constant column; a loss that is not finite.
         """
-        hidden = (64, 32) if hidden_dims is None else tuple(hidden_dims)
+        hidden = (64, 32) if hidden_dims is None else hidden_dims
         settings = self._settings(hidden, lookback, epochs, lr, batch_size, validation_split)
         require_frame(features_df, "features_df")
         if target_col not in features_df.columns:
@@ -417,8 +419,8 @@ class MultivariateLSTM(_Forecaster):
         names = [name for name in features_df.columns if name != target_col]
         if not names:
             raise InputError("features_df must have at least one column beside the target. Add one to learn from.")
-        _require_rows("horizon", horizon, 1)
-        _require_rows("shift", shift, 0)
+        _require_whole("horizon", horizon, 1)
+        _require_whole("shift", shift, 0)
         features, target = frame_values(features_df, names), target_values(features_df, target_col)
         outcome = np.concatenate([target[shift:], np.full(shift, np.nan)])[: len(target)]
         split = Split.of(features, outcome, lookback, validation_split, known_after=max(horizon, shift))
@@ -477,6 +479,6 @@ class MultivariateLSTM(_Forecaster):
         return None if self._learned is None else float(self._learned.net.output.scale[0])
 
 
-def _require_rows(name: str, value: Any, low: int) -> None:
+def _require_whole(name: str, value: Any, low: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-        raise InputError(f"{name} must be a whole number of rows of at least {low}, was {value!r}.")
+        raise InputError(f"{name} must be a whole number of at least {low}, was {value!r}.")
