@@ -241,3 +241,20 @@ def test_any_module_is_a_network_and_its_code_is_not_saved(walk, tmp_path):
         ls.LSTM.load(tmp_path / "model")
     again = ls.LSTM.load(tmp_path / "model", network=average)
     assert again.predict(walk).digest == model.predict(walk).digest
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["gru", "bilstm", "alstm", "cnn_lstm", "layernorm_lstm", "residual_lstm"])
+def test_every_network_has_a_summary_and_a_drawing_with_its_counts(kind):
+    from longshort.models.nets import make_network
+    from longshort.report.diagram import network_figure, network_of
+
+    model = ls.LSTM([f.log_return(k) for k in range(1, 5)], lookback=10, hidden=(6, 3), network=kind)
+    net = make_network(kind, 4, hidden=(6, 3), lookback=10)
+    layers = model.layers()
+    assert [layer["name"] for layer in layers] == [layer["name"] for layer in net.layers()]
+    assert f"{sum(layer['parameters'] for layer in layers):,}" in model.summary()
+    assert model.summary().startswith(f"{kind}: log return")
+    drawn = network_of(model)
+    assert drawn is not None
+    assert "<svg" in network_figure(drawn)

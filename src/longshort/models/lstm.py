@@ -25,7 +25,7 @@ from ..forecast import Forecast
 from . import fleet
 from .fitting import LSTMFitting
 from .losses import CLASSES, Loss, loss_of
-from .network import PRECISIONS, Net, engine_of, row_of, upcoming
+from .network import PRECISIONS, Net, engine_of, network_layers, row_of, upcoming
 from .paths import predict_path
 from .schedules import schedule_of
 from .storage import load_lstm, save_lstm
@@ -355,7 +355,9 @@ class LSTM:
         return f"LSTM({', '.join(['1 feature' if n == 1 else f'{n} features', *changed])})"
 
     def layers(self) -> list[dict[str, Any]]:
-        """Return one mapping per layer: name, kind, inputs, units, parameters (one bias a gate), rows."""
+        """Return one mapping a layer: name, kind, inputs, units (or None), parameters (one bias a gate), rows."""
+        if self.network != "lstm":
+            return network_layers(self, len(self.program_.names))
         rows, width, out = self.lookback, len(self.program_.names), []
         for i, units in enumerate(self.hidden):
             size = 4 * units * (width + units + 1)
@@ -371,15 +373,18 @@ class LSTM:
     def summary(self) -> str:
         """Return the layers and their parameter counts as a table."""
         layers, n = self.layers(), len(self.program_.names)
-        lines = [f"LSTM: {self.target_.info}, from {n} feature{'s' * (n != 1)} over {self.lookback} bars"]
+        called = "LSTM" if self.network == "lstm" else getattr(self.network, "__name__", self.network)
+        lines = [f"{called}: {self.target_.info}, from {n} feature{'s' * (n != 1)} over {self.lookback} bars"]
+        name, kind = (max(len(layer[key]) for layer in layers) for key in ("name", "kind"))
+        name, kind = max(name, 7), max(kind, 5)
         for layer in layers:
-            shape = f"{layer['inputs']} -> {layer['units']}"
+            shape = "" if layer["units"] is None else f"{layer['inputs']} -> {layer['units']}"
             if layer["rows"]:
                 shape = f"{layer['rows']} x {shape}"
-            lines.append(f"  {layer['name']:7} {layer['kind']:5} {shape:>16} {layer['parameters']:>10,}")
+            lines.append(f"  {layer['name']:{name}} {layer['kind']:{kind}} {shape:>16} {layer['parameters']:>10,}")
         total = sum(layer["parameters"] for layer in layers)
-        torch = total + 4 * sum(self.hidden)
-        lines.append(f"  {'total':30} {total:>10,}  (torch counts {torch:,}: two biases a gate)")
+        note = f"  (torch counts {total + 4 * sum(self.hidden):,}: two biases a gate)" if self.network == "lstm" else ""
+        lines.append(f"  {'total':{name + kind + 18}} {total:>10,}{note}")
         return "\n".join(lines)
 
     # -- learning ------------------------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ class Network(nn.Module):
 
     def layers(self) -> list[dict[str, Any]]:
         """Return one mapping per layer: name, kind, inputs, units, parameters."""
-        return list(_layers_of(self))
+        return list(layers_of(self))
 
     def summary(self) -> str:
         """Return the layers and their parameter counts as a table."""
@@ -580,7 +580,7 @@ def summary(module: nn.Module, title: str | None = None) -> str:
       fc      Linear     50 -> 1        51
       total                         30,651  (torch counts 31,051: two biases a gate)
     """
-    layers = list(_layers_of(module))
+    layers = list(layers_of(module))
     names = max([5, *(len(layer["name"]) for layer in layers)])
     kinds = max([5, *(len(layer["kind"]) for layer in layers)])
     lines = [title or type(module).__name__]
@@ -594,7 +594,7 @@ def summary(module: nn.Module, title: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def _layers_of(module: nn.Module) -> Iterator[dict[str, Any]]:
+def layers_of(module: nn.Module) -> Iterator[dict[str, Any]]:
     """Every part that holds parameters of its own; a recurrent module layer by layer, its two biases counted as one."""
     whole = tuple(f"{name}." for name, part in module.named_modules() if isinstance(part, LayerNormLSTM))
     for name, part in module.named_modules():

@@ -90,6 +90,18 @@ def make_engine(model: Any, n_inputs: int, seed: int, threads: int = 1, options:
     )
 
 
+def network_layers(model: Any, n_inputs: int) -> list[dict[str, Any]]:
+    """Return name, kind, inputs, units and parameters of every layer of a model's torch network."""
+    from .nets import layers_of
+    from .torch_engine import torch_engine
+
+    if model.symbol_embedding and not hasattr(model, "symbols_"):
+        model = model.with_params()
+        model.symbols_ = ("?",)  # not fitted yet: one symbol stands for all
+    module = torch_engine(model, n_inputs, 0, model.loss_.engine_options()).module
+    return [layer | {"rows": None, "dropout": 0.0} for layer in layers_of(module)]
+
+
 def bind(engine, windows: Windows, inputs: Scaling, symbols: np.ndarray | None = None) -> None:
     """Point an engine at the features; they are scaled as they are gathered, never copied."""
     numbers = {} if symbols is None else {"symbols": symbols}

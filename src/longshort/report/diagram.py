@@ -7,12 +7,14 @@ from typing import Any
 
 from .svg import NARROW, WIDE, Canvas, fmt, responsive
 
+RECURRENT = ("LSTM", "GRU", "RNN")
+
 
 @dataclass(frozen=True)
 class Layer:
     """One stage of the network, as drawn."""
 
-    kind: str  # "LSTM" or "Dense"
+    kind: str  # "LSTM", "GRU", "Dense", ...
     units: int
     parameters: int
     dropout: float = 0.0
@@ -46,6 +48,7 @@ def network_of(forecaster: Any) -> Network | None:
     stages = tuple(
         Layer(str(one["kind"]), int(one["units"]), int(one["parameters"]), float(one.get("dropout") or 0.0))
         for one in forecaster.layers()
+        if one["units"] is not None
     )
     return Network(tuple(map(str, forecaster.program_.names)), int(forecaster.lookback), stages)
 
@@ -167,15 +170,16 @@ def _grid(units: int, width: float, height: float) -> tuple[int, int, float]:
 
 
 def _layer(c: Canvas, x: float, y: float, width: float, height: float, layer: Layer) -> None:
-    """A box with a dot a unit, as many as fit; an LSTM carries its state back to itself."""
+    """A box with a dot a unit, as many as fit; a recurrent one carries its state back to itself."""
     c.rect(x, y, width, height, "box", 6)
     lines, columns, _ = _grid(layer.units, width, height)
     left = x + (width - (columns - 1) * GAP) / 2
     top = y + (height - (lines - 1) * GAP) / 2
-    cls = "unit lstm" if layer.kind == "LSTM" else "unit"
+    recurrent = layer.kind.endswith(RECURRENT)
+    cls = "unit lstm" if recurrent else "unit"
     for k in range(min(layer.units, lines * columns)):
         c.circle(left + (k // lines) * GAP, top + (k % lines) * GAP, 2.6, cls)
-    if layer.kind == "LSTM":
+    if recurrent:
         a, b, low, high = (fmt(v) for v in (x + width - 28, x + width - 10, y, y - 22))
         bend = f"{fmt(x + width + 2)} {high} {fmt(x + width - 40)} {high}"
         c.add(f'<path class="loop" d="M{b} {low}C{bend} {a} {low}"/>')
