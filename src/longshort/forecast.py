@@ -308,3 +308,14 @@ class FitsInSteps(Protocol):
     def predict_seeds(self, bars: "Bars", start: Any = None) -> np.ndarray:
         """Return every seed's forecasts, (n_seeds, n_rows, n_symbols); their mean is what `predict` says."""
         ...
+
+
+@runtime_checkable
+class Seeded(Protocol):
+    """A forecaster that draws random numbers: studies and ensembles fit copies with others."""
+
+    seed: int
+
+    def with_seed(self, seed: int) -> Forecaster:
+        """Return an unfitted copy that draws its random numbers from `seed`."""
+        ...

@@ -2,30 +2,20 @@
 
 import copy
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..forecast import FitsInSteps, Forecaster
+from ..forecast import FitsInSteps, Forecaster, Seeded
+from ..models import fleet
 from .splits import Fold, Folds
 
 if TYPE_CHECKING:
     from ..bars import Bars
 
 log = logging.getLogger(__name__)
-
-
-@runtime_checkable
-class Seeded(Protocol):
-    """A forecaster that draws random numbers: a study fits one copy per seed."""
-
-    seed: int
-
-    def with_seed(self, seed: int) -> Forecaster:
-        """Return an unfitted copy that draws its random numbers from `seed`."""
-        ...
 
 
 class Job:
@@ -44,6 +34,10 @@ class Job:
     def fraction(self) -> float:
         """How far along, from 0 to 1."""
         return self._done if self.fitting is None else float(getattr(self.fitting, "fraction", 0.0))
+
+    def parts(self) -> Sequence[Any]:
+        """Return the trainings that may run at the same time before the next `step`."""
+        return self.fitting.parts() if isinstance(self.fitting, fleet.Parted) else ()
 
     def step(self) -> bool:
         """Do one unit of work; return True when the forecasts are there."""

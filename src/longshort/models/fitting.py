@@ -155,6 +155,10 @@ class LSTMFitting:
             self.final = [self._refit(f"refit-{i}", g, members) for i, (g, members) in enumerate(pairs)]
         return [m.training for group in self.final for m in group if not m.training.done]
 
+    def parts(self) -> list[Training]:
+        """Return what a fleet may run at the same time before the next `step`."""
+        return self.stage()
+
     def _refit(self, name: str, group: np.ndarray, members: "list[_Member]") -> "list[_Member]":
         """As many optimiser steps on all rows as the median seed took to its best epoch, to the nearest epoch."""
         size = self.model.batch_size

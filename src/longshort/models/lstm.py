@@ -220,6 +220,10 @@ class LSTM:
         """Return an unfitted copy that trains `seeds` networks and forecasts their mean."""
         return self.with_params(seeds=seeds)
 
+    def with_seed(self, seed: int) -> "LSTM":
+        """Return an unfitted copy that draws its random numbers from `seed`, `seed + 1`, ..."""
+        return self.with_params(seed=seed)
+
     def check(self) -> None:
         self._check_target()
         check_lookback(self.lookback)
