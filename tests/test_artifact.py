@@ -500,3 +500,60 @@ def test_nothing_there_is_said_plainly(tmp_path):
 def test_a_copied_artifact_loads(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "copy")
     assert artifact.load(tmp_path / "copy", "demo").digest == artifact.load(saved, "demo").digest
+
+
+# Artifacts inside artifacts -----------------------------------------------------------------------------------------
+
+
+def nested(tmp_path: Path) -> Path:
+    artifact.save(tmp_path / "inner", "demo", **OLD)
+    artifact.save(tmp_path / "middle", "box", documents={"box": 1}, parts={"one": tmp_path / "inner"})
+    artifact.save(tmp_path / "outer", "box", documents={"box": 2}, parts={"two": tmp_path / "middle"})
+    return tmp_path / "outer"
+
+
+def test_parts_open_as_what_they_were_at_any_depth(tmp_path):
+    outer = nested(tmp_path)
+    middle = artifact.load(artifact.load(outer, "box").parts["two"], "box")
+    assert middle.digest == artifact.load(tmp_path / "middle", "box").digest
+    assert content_of(middle.parts["one"]) == content_of(tmp_path / "inner")
+    first = content_of(outer)
+    artifact.save(outer, "box", documents={"box": 2}, parts={"two": tmp_path / "middle"})
+    assert content_of(outer) == first
+
+
+@pytest.mark.parametrize("file", ["two/one/weights.safetensors", "two/one/manifest.json", "two/box.json"])
+def test_a_changed_byte_in_a_part_is_seen_from_outside(tmp_path, file):
+    outer = nested(tmp_path)
+    data = (outer / file).read_bytes()
+    (outer / file).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(ArtifactError, match=f"{file} does not match"):
+        artifact.load(outer, "box")
+
+
+def test_a_link_a_stray_file_or_an_empty_folder_in_a_part_is_refused(tmp_path):
+    outer = nested(tmp_path)
+    for name in ("two/one/stray.txt", "two/empty", "two/link"):
+        path = outer / name
+        if name.endswith("txt"):
+            path.write_text("x")
+        elif name.endswith("empty"):
+            path.mkdir()
+        else:
+            path.symlink_to(tmp_path / "inner")
+        with pytest.raises(ArtifactError, match=f"not listed {name}"):
+            artifact.load(outer, "box")
+        (Path.rmdir if name.endswith("empty") else Path.unlink)(path)
+    shutil.move(outer / "two" / "one", tmp_path / "elsewhere")
+    (outer / "two" / "one").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ArtifactError, match="not listed two/one"):
+        artifact.load(outer, "box")
+
+
+def test_a_part_must_be_an_artifact_with_a_sound_name(tmp_path):
+    inner = tmp_path / "inner"
+    artifact.save(inner, "demo", **OLD)
+    with pytest.raises(InputError, match="part's name"):
+        artifact.save(tmp_path / "outer", "box", parts={"../up": inner})
+    with pytest.raises(ArtifactError, match="has no manifest"):
+        artifact.save(tmp_path / "outer", "box", parts={"one": tmp_path})

@@ -2,7 +2,8 @@
 
 An artifact is a directory of ``*.safetensors`` (arrays), ``*.json`` (documents) and plain text files, listed with size
 and SHA-256 in ``manifest.json``, which carries its own digest. There is no pickle and no code inside, so opening one
-runs nothing. The bytes depend on the content only: the same content gives the same digest.
+runs nothing. The bytes depend on the content only: the same content gives the same digest. What is made of other saved
+things holds them as folders, each an artifact of its own whose files the outer manifest lists too.
 
 How a directory is replaced so that a crash leaves the old or the new one, never a mix::
 
@@ -63,6 +64,8 @@ class Artifact:
         One value per ``*.json`` file, by the file's name without ending.
     texts : dict of str to str
         Other files by full name, such as ``"strategy.toml"``.
+    parts : dict of str to Path
+        Artifacts inside this one: their bytes are checked, and their own class opens them.
 
     Examples
     --------
@@ -82,6 +85,7 @@ class Artifact:
     tensors: dict[str, dict[str, np.ndarray]] = field(default_factory=dict, repr=False)
     documents: dict[str, Any] = field(default_factory=dict, repr=False)
     texts: dict[str, str] = field(default_factory=dict, repr=False)
+    parts: dict[str, Path] = field(default_factory=dict, repr=False)
 
 
 def save(
@@ -91,6 +95,7 @@ def save(
     tensors: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     documents: Mapping[str, Any] | None = None,
     texts: Mapping[str, str] | None = None,
+    parts: Mapping[str, str | os.PathLike[str]] | None = None,
     version: int = 1,
     allow_nan: Collection[str] = (),
 ) -> str:
@@ -109,6 +114,8 @@ def save(
         Each entry becomes ``name.json``. NaN and infinity are refused; write None.
     texts : mapping of file name to str, optional
         Other files, with their ending: ``{"strategy.toml": "..."}``.
+    parts : mapping of name to path, optional
+        Saved artifacts to copy in, each as a folder of that name.
     version : int, default=1
         Version of the kind's own layout.
     allow_nan : collection of str
@@ -127,6 +134,8 @@ def save(
     if not _NAME.fullmatch(kind):
         raise InputError(f"An artifact's kind must match {_NAME.pattern}, was {kind!r}.")
     contents = _contents(tensors or {}, documents or {}, texts or {}, allow_nan)
+    contents |= {f"{name}/{file}": data for name, part in (parts or {}).items() for file, data in _bytes_of(name, part)}
+    contents = dict(sorted(contents.items()))
     manifest = _manifest(kind, version, contents)
     stage = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     try:
@@ -135,7 +144,10 @@ def save(
             _refuse_to_overwrite(path, kind)
             os.mkdir(stage)
             for name, data in contents.items():
+                (stage / name).parent.mkdir(parents=True, exist_ok=True)
                 _write_file(stage / name, data)
+            for folder in {(stage / name).parent for name in contents if "/" in name}:
+                _sync_directory(folder)
             _write_file(stage / MANIFEST, _canonical(manifest))
             _sync_directory(stage)
             _publish(stage, path)
@@ -255,7 +267,16 @@ def _contents(
             raise InputError(
                 f"A file's name in an artifact must match {_NAME.pattern} and not be {MANIFEST}, was {name!r}."
             )
-    return dict(sorted(contents.items()))
+    return contents
+
+
+def _bytes_of(name: str, path: str | os.PathLike[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of a saved artifact by name, to become part of another."""
+    path = _absolute(path)
+    if not _NAME.fullmatch(name):
+        raise InputError(f"A part's name in an artifact must match {_NAME.pattern}, was {name!r}.")
+    for file in (*_read_manifest(path, path)["files"], MANIFEST):
+        yield file, (path / file).read_bytes()
 
 
 def _storable(file: str, key: str, array: np.ndarray) -> np.ndarray:
@@ -387,7 +408,7 @@ def _refuse_to_overwrite(path: Path, kind: str) -> None:
         raise ArtifactError(
             f"{path} must be a directory of ours or absent, but is a file or link. Choose another path."
         )
-    present = set(os.listdir(path))
+    present = _files_in(path)
     if not present:
         return
     advice = "Choose another path, or remove it yourself."
@@ -409,6 +430,17 @@ def _absolute(path: str | os.PathLike[str]) -> Path:
     if not path.name or "\0" in str(path):
         raise InputError(f"An artifact needs a path with a name, was {str(path)!r}.")
     return path
+
+
+def _files_in(folder: Path, prefix: str = "") -> set[str]:
+    """Return what a directory holds, files of folders as ``folder/file``; links are named, never followed."""
+    names: set[str] = set()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = prefix + entry.name
+            inside = _files_in(Path(entry.path), f"{name}/") if entry.is_dir(follow_symlinks=False) else None
+            names |= inside or {name}
+    return names
 
 
 def _siblings(path: Path, suffix: str) -> list[Path]:
@@ -459,7 +491,7 @@ def _read(found: Path, path: Path, kind: str, version: int, allow_nan: Collectio
             f"this installation reads up to {version}. Update longshort."
         )
     files = manifest["files"]
-    present = set(os.listdir(found)) - {MANIFEST}
+    present = _files_in(found) - {MANIFEST}
     if present != set(files):
         missing, extra = sorted(set(files) - present), sorted(present - set(files))
         parts = [f"missing {', '.join(missing[:3])}"] * bool(missing) + [f"not listed {', '.join(extra[:3])}"] * bool(
@@ -478,6 +510,10 @@ def _read(found: Path, path: Path, kind: str, version: int, allow_nan: Collectio
         data = _read_file(found / name, path, entry["bytes"], exact=True)
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
             raise ArtifactError(f"{path}: {name} does not match its SHA-256. {_CHANGED}")
+        part, inside, _ = name.partition("/")
+        if inside:
+            artifact.parts[part] = found / part
+            continue
         stem, _, ending = name.rpartition(".")
         if ending == "safetensors":
             artifact.tensors[stem] = _parse_tensors(data, name, path)
@@ -531,7 +567,7 @@ def _well_formed(manifest: Any) -> bool:
     if not all(type(manifest[key]) is wanted[key] for key in wanted) or manifest["format"] != FORMAT:
         return False
     return all(
-        _NAME.fullmatch(name)
+        all(_NAME.fullmatch(part) for part in name.split("/"))
         and name != MANIFEST
         and isinstance(entry, dict)
         and set(entry) == {"bytes", "sha256"}

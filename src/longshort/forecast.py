@@ -272,6 +272,15 @@ class Forecaster(Protocol):
         ...
 
 
+def target_of(forecaster: Forecaster) -> Any:
+    """Return the target a forecaster predicts, its default filled in (`target_` where it has one)."""
+    target = getattr(forecaster, "target_", None)
+    target = forecaster.target if target is None else target
+    if target is None:
+        raise InputError(f"{type(forecaster).__name__} has no target. Give it one, such as forward_log_return(1).")
+    return target
+
+
 @runtime_checkable
 class Fitting(Protocol):
     """A fit that advances step by step, so that many can run as one fleet.

@@ -263,3 +263,8 @@ def test_results_go_where_they_are_wanted_with_the_same_bits():
 def test_a_place_that_does_not_fit_is_refused(out):
     with pytest.raises(InputError, match="out must be"):
         f.FeatureSet(f.technical()).compute(random_walk(300, 3, seed=1), out=out)
+
+
+def test_a_feature_written_twice_is_kept_once():
+    for make in (lambda: f.field("volume").log(), f.volume_ratio, lambda: f.field("close") / f.sma(20), f.rsi):
+        assert len(f.FeatureSet([make(), make()])) == 1

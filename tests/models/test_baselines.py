@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from longshort.data import synthetic
-from longshort.errors import InputError, NotEnoughData, NotFitted
+from longshort.errors import ArtifactError, InputError, NotEnoughData, NotFitted
 from longshort.features import (
     field,
     forward_close,
@@ -171,3 +171,28 @@ def test_bad_use_is_told_what_to_do():
     fitted = Drift(forward_close(1)).fit(BARS)
     with pytest.raises(InputError, match="has never seen"):
         fitted.predict(synthetic.random_walk(50, "OTHER"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Persistence(forward_return()),
+        lambda: HistoricalMean(forward_return()),
+        lambda: Drift(forward_close()),
+        lambda: AutoRegression(forward_volatility(5), spans=(1, 3)),
+        lambda: Ridge([log_return(), field("close") * 0.0], forward_return()),
+    ],
+)
+def test_saved_and_loaded_it_says_the_same(make, tmp_path):
+    bars = synthetic.random_walk(300, ("A", "B"), seed=5)
+    model = make()
+    if model.LEARNS:
+        with pytest.raises(NotFitted):
+            model.save(tmp_path / "m")
+    model.fit(bars).save(tmp_path / "m")
+    again = type(model).load(tmp_path / "m")
+    assert again.to_dict() == model.to_dict()
+    assert again.predict(bars).digest == model.predict(bars).digest
+    other = Drift if isinstance(model, Persistence) else Persistence
+    with pytest.raises(ArtifactError, match=f"holds a {type(model).__name__}, not a {other.__name__}"):
+        other.load(tmp_path / "m")

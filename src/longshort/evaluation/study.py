@@ -17,8 +17,9 @@ import numpy as np
 
 from .. import ledger
 from ..errors import ArtifactError, InputError
-from ..forecast import Forecast, Forecaster
+from ..forecast import Forecast, Forecaster, target_of
 from ..models import fleet
+from ..models.readiness import ready_cells
 from .fitting import Job, collect, copies, frozen, rival_values
 from .splits import NEVER, Fold, WalkForward
 from .verdict import Evidence, Verdict, judge
@@ -138,32 +139,9 @@ def _check_forecaster(name: str, value: Any) -> None:
 # ----------------------------------------------------------------------------------------------- what there is to judge
 
 
-def target_of(forecaster: Forecaster) -> Any:
-    """Return the target a forecaster predicts, its default filled in (`target_` where it has one)."""
-    target = getattr(forecaster, "target_", None)
-    target = forecaster.target if target is None else target
-    if target is None:
-        raise InputError(f"{type(forecaster).__name__} has no target. Give it one, such as forward_log_return(1).")
-    return target
-
-
 def decision_rows(forecaster: Forecaster, bars: "Bars", actual: np.ndarray, label_end: np.ndarray) -> np.ndarray:
-    """Return the decisions (n_bars,): rows at which some symbol has a full window and an outcome that is known.
-
-    A forecaster that reads features (`program_`, `lookback`) is asked for its windows; another may say how many bars it
-    needs before its first forecast (`warmup`).
-    """
-    cells = np.isfinite(actual) & (label_end != NEVER)[:, None]
-    program = getattr(forecaster, "program_", None)
-    if program is not None:
-        from ..features.windows import Windows, broken_cells
-
-        features = np.ascontiguousarray(program.compute(bars), dtype=np.float64)
-        windows = Windows.over(features, int(getattr(forecaster, "lookback", 1)), broken_cells(bars))
-        full = np.zeros(cells.shape, bool)
-        full[windows.rows, windows.columns] = True
-        cells &= full
-    cells[: int(getattr(forecaster, "warmup", 0))] = False
+    """Return the decisions (n_bars,): rows at which some symbol has a full window and an outcome that is known."""
+    cells = np.isfinite(actual) & (label_end != NEVER)[:, None] & ready_cells(forecaster, bars)
     return cells.any(axis=1)
 
 

@@ -113,7 +113,7 @@ class Assembly:
         constant = [self.code[node].op == "constant" for node, _ in operands]
         lag = min((lag for (_, lag), fixed in zip(operands, constant, strict=True) if not fixed), default=0)
         operands = tuple((n, 0 if fixed else own - lag) for (n, own), fixed in zip(operands, constant, strict=True))
-        key = (op, operands, tuple(float(p) for p in parameters))
+        key = (op, operands, tuple(math.nan if p != p else float(p) for p in parameters))  # one NaN equals itself
         node = self._known.get(key)
         if node is None:
             node = self._known[key] = len(self.code)

@@ -8,6 +8,7 @@ from .._lazy import attach
 _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None: a sub-module
     "AutoRegression": "baselines",
     "Drift": "baselines",
+    "Ensemble": "ensemble",
     "HistoricalMean": "baselines",
     "LSTM": "lstm",
     "Persistence": "baselines",

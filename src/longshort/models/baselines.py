@@ -16,7 +16,7 @@ fixed order, without BLAS, so row t has the same bits however many rows are aske
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -30,7 +30,28 @@ if TYPE_CHECKING:
 PENALTIES = tuple(10.0**e for e in range(-2, 7))
 
 
-class Persistence:
+class _Kept:
+    """What is learned (`LEARNS`) can be saved and loaded."""
+
+    LEARNS: ClassVar[str] = ""
+
+    def save(self, directory: Any) -> None:
+        """Write everything `load` needs into one directory, atomically; no pickle."""
+        from .nesting import save_baseline
+
+        if self.LEARNS and not hasattr(self, self.LEARNS):
+            raise NotFitted(f"This {type(self).__name__} has not learned anything yet. Call fit(bars) first.")
+        save_baseline(self, directory)
+
+    @classmethod
+    def load(cls, directory: Any) -> Any:
+        """Read what `save` wrote; damaged, foreign or newer directories raise `ArtifactError`."""
+        from .nesting import load_baseline
+
+        return load_baseline(cls, directory)
+
+
+class Persistence(_Kept):
     """Nothing changes: the last close, a return of zero, the last known volatility or direction.
 
     Parameters
@@ -72,7 +93,7 @@ class Persistence:
         return {"kind": "Persistence", "target": self.target.to_dict()}
 
 
-class HistoricalMean:
+class HistoricalMean(_Kept):
     """The mean outcome of the training rows, per symbol; for prices see `Drift`.
 
     Parameters
@@ -96,6 +117,7 @@ class HistoricalMean:
     """
 
     name = "mean"
+    LEARNS = "mean_"
 
     def __init__(self, target: Any):
         if target.info.kind == "close":
@@ -118,7 +140,7 @@ class HistoricalMean:
         return {"kind": "HistoricalMean", "target": self.target.to_dict()}
 
 
-class Drift:
+class Drift(_Kept):
     """The last close moved by the mean change of the training rows, per symbol; for returns that mean itself.
 
     Parameters
@@ -142,6 +164,7 @@ class Drift:
     """
 
     name = "drift"
+    LEARNS = "mean_"
 
     def __init__(self, target: Any):
         if target.info.kind not in ("close", "return", "log_return"):
@@ -164,7 +187,7 @@ class Drift:
         return {"kind": "Drift", "target": self.target.to_dict()}
 
 
-class AutoRegression:
+class AutoRegression(_Kept):
     """A regression of the outcome on means over its last known values, pooled over symbols.
 
     With the default spans of 1, 5 and 22 bars this is Corsi's (2009) heterogeneous autoregression, the model to beat
@@ -190,6 +213,7 @@ class AutoRegression:
     """
 
     name = "ar"
+    LEARNS = "linear_"
 
     def __init__(self, target: Any, spans: Sequence[int] = (1, 5, 22)):
         if not len(spans) or any(isinstance(s, bool) or int(s) != s or s < 1 for s in spans):
@@ -231,7 +255,7 @@ class AutoRegression:
         return np.stack([means[s] for s in self.spans], axis=-1)
 
 
-class Ridge:
+class Ridge(_Kept):
     """A linear regression with a penalty on the same features as the LSTM, pooled over symbols.
 
     Features and outcome are standardised on the training rows. The penalty is chosen on the last part of them, by date
@@ -268,6 +292,7 @@ class Ridge:
     """
 
     name = "ridge"
+    LEARNS = "linear_"
 
     def __init__(
         self,
@@ -384,7 +409,7 @@ def _samples(inputs: np.ndarray, outcome: np.ndarray, first: int) -> _Samples:
 
 
 @dataclass(frozen=True, eq=False)
-class _Linear:
+class Linear:
     """Standardise, multiply, add: in a fixed order, so that a row's bits do not depend on its neighbours."""
 
     centre: np.ndarray
@@ -423,11 +448,11 @@ class _Moments:
         size, vectors = np.linalg.eigh(square)
         return cls(centre, scale, np.maximum(size, 0.0), vectors, vectors.T @ product, intercept)
 
-    def solve(self, penalty: float) -> _Linear:
+    def solve(self, penalty: float) -> Linear:
         damped = self.size + penalty
         kept = self.size > 1e-10 * max(float(self.size[-1]), 1e-300)
         invert = np.where(kept, 1.0 / np.where(damped > 0, damped, 1.0), 0.0)
-        return _Linear(self.centre, self.scale, self.vectors @ (invert * self.projected), self.intercept)
+        return Linear(self.centre, self.scale, self.vectors @ (invert * self.projected), self.intercept)
 
 
 def _predict_linear(model: Any, bars: "Bars", start: Any) -> Forecast:
