@@ -87,6 +87,20 @@ def test_no_forecast_of_any_target_changes(way, target):
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_nothing_before_the_cut_changes_where_the_state_is_carried(way):
+    bars = market()
+    for day in CUTS:
+        cut = row(day)
+        model = ls.LSTM(context="carry", chunk=20, **SHAPE).fit(bars.until(int(bars.time[cut - 1])))
+        other = altered(bars, cut, way)
+        again = ls.LSTM(context="carry", chunk=20, **SHAPE).fit(other.until(int(bars.time[cut - 1])))
+        assert net_bits(again) == net_bits(model), day
+        said = model.predict(bars)
+        assert model.predict(other).mean[:cut].tobytes() == said.mean[:cut].tobytes(), day
+        assert np.isfinite(said.mean[cut - 1]).all(), day
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_no_forecast_on_record_changes(way):
     """A study's rows before the cut are what they were, although its last fold tests rows on both sides of it."""
     bars, cut = market().select(["AAPL"]), row("2014-06-09")

@@ -269,7 +269,7 @@ def test_path_needs_features_that_read_only_closes(walk):
         ({"validation": 1.0}, "validation must be a share"),
         ({"lr": float("nan")}, "lr must be a finite number"),
         ({"seed": -1}, "seed must be"),
-        ({"context": "carry"}, "context was 'carry'"),
+        ({"context": "carried"}, "Did you mean 'carry'"),
     ],
 )
 def test_wrong_arguments_are_refused_in_one_sentence(params, message):

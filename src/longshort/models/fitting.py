@@ -12,6 +12,7 @@ from ..errors import NotEnoughData, NotFitted
 from ..features.windows import Scaling, Windows, broken_cells, fit_scaling, refuse_unexplained_nan
 from .network import Net, bind, make_engine, row_of, symbol_numbers
 from .paths import remember_validation
+from .sequences import Chunks, outputs, without
 from .training import History, Samples, Training
 
 
@@ -29,9 +30,11 @@ class LSTMFitting:
         self.model.symbols_ = tuple(bars.symbols)
         self.program, self.target, self.loss = model.program_, model.target_, model.loss_
         first = row_of(bars, start)
-        self.features = self.program.compute(bars)
+        self.features, broken = self.program.compute(bars), broken_cells(bars)
         refuse_unexplained_nan(self.features, self.program.names, bars, self.program.warmup, first)
-        windows = Windows.over(self.features, model.lookback, broken_cells(bars), first)
+        if model.context == "carry":
+            self.features = without(self.features, broken)
+        windows = Windows.over(self.features, model.rows_before + 1, broken, first)
         outcome = np.stack([t.compute(bars)[windows.rows, windows.columns] for t in model.targets_], axis=1)
         finite = np.asarray(np.isfinite(outcome).all(axis=1))
         self._refuse_too_few(int(finite.sum()), first)
@@ -51,7 +54,7 @@ class LSTMFitting:
     def _refuse_too_few(self, n: int, first: int) -> None:
         model, bars = self.model, self.bars
         horizon = model.targets_[-1].horizon
-        needed = model.lookback + self.program.warmup + horizon
+        needed = model.rows_before + 1 + self.program.warmup + horizon
         if n < 1:
             late = first >= len(bars)
             good = 0 if late else int((bars.state == State.OK).sum(axis=0).max())
@@ -62,7 +65,7 @@ class LSTMFitting:
             if late:
                 found = f"no bar is at or after start; the last is of {bars.dates[-1]}. Pass an earlier start"
             raise NotEnoughData(
-                f"LSTM needs {needed} bars before it can learn anything (lookback {model.lookback} + warm-up "
+                f"LSTM needs {needed} bars before it can learn anything (lookback {model.rows_before + 1} + warm-up "
                 f"{self.program.warmup} + horizon {horizon}), in a row and without gaps, but {found}."
             )
 
@@ -100,15 +103,11 @@ class LSTMFitting:
         names = [f"the target ({target.info})" for target in model.targets_]
         output = self.loss.scaling(model.scaler, self.outcome[train], names, self.target)
 
-        def samples(which):
-            chosen = self.windows.take(which)
-            return Samples(chosen.starts, output.transform(self.outcome[which]), self._blocks(chosen))
-
-        learn, hold_out = samples(train), samples(validation) if validation.any() else None
+        learn, hold_out, lengths = self._samples(train, validation, output)
         members = []
         for s in range(model.seeds):
             threads = model.threads if model.seeds * len(self.groups) == 1 else 1
-            options = self.loss.engine_options(learn.targets, output)
+            options = self.loss.engine_options(output.transform(self.outcome[train]), output) | lengths
             engine = make_engine(model, len(inputs.center), model.seed + s, threads, options)
             bind(engine, self.windows, inputs, symbol_numbers(model, self.bars.symbols))
             patience = model.patience if epochs is None else None
@@ -116,6 +115,27 @@ class LSTMFitting:
             training = Training(engine, learn, hold_out, epochs or model.epochs, patience, model.schedule, kept)
             members.append(_Member(training, inputs, output))
         return members
+
+    def _samples(
+        self, train: np.ndarray, validation: np.ndarray, output: Scaling
+    ) -> tuple[Samples, Samples | None, dict[str, int]]:
+        """Return what to learn from and what to validate on, and the lengths of an engine's sequences."""
+        parts = [(self.windows.take(w), output.transform(self.outcome[w])) for w in (train, validation) if w.any()]
+        if self.model.context == "window":
+            found = [Samples(windows.starts, targets, self._blocks(windows)) for windows, targets in parts]
+            lengths = {}
+        else:
+            chunks = [Chunks.over(windows, self.model.chunk_) for windows, _ in parts]
+            size = max(int(c.counts.max()) for c in chunks)
+            found = [c.samples(targets, size) for c, (_, targets) in zip(chunks, parts, strict=True)]
+            lengths = {"lookback": self.model.rows_before + size, "targets_per_window": size}
+        return found[0], found[1] if len(found) > 1 else None, lengths
+
+    def _count(self, which: np.ndarray) -> int:
+        """Return how many samples an engine counts in these decision rows."""
+        if self.model.context == "window":
+            return int(which.sum())
+        return len(Chunks.over(self.windows.take(which), self.model.chunk_))
 
     def _blocks(self, windows: Windows) -> np.ndarray | None:
         """Return the block each sample belongs to, for losses of whole blocks; None for losses of single rows."""
@@ -135,7 +155,7 @@ class LSTMFitting:
                 continue
             windows = self.windows.take(held_out)
             for s, member in enumerate(members):
-                raw = member.training.engine.predict(windows.starts)
+                raw = outputs(member.training.engine, windows, self.model.context)
                 known = member.output.transform(self.outcome[held_out])
                 members[s] = replace(member, calibration=self.loss.calibrate(raw, known))
 
@@ -163,7 +183,7 @@ class LSTMFitting:
         """As many optimiser steps on all rows as the median seed took to its best epoch, to the nearest epoch."""
         size = self.model.batch_size
         steps = median(m.training.history.best_epoch for m in members) * members[0].training.batches(size)
-        epochs = max(1, round(steps / -(-int(group.sum()) // size)))
+        epochs = max(1, round(steps / -(-self._count(group) // size)))
         fresh = self._trainings(name, group, np.zeros_like(group), epochs)
         return [replace(new, calibration=old.calibration) for new, old in zip(fresh, members, strict=True)]
 

@@ -28,12 +28,21 @@ from .losses import CLASSES, Loss, loss_of
 from .network import PRECISIONS, Net, engine_of, network_layers, row_of, upcoming
 from .paths import predict_path
 from .schedules import schedule_of
+from .sequences import without
 from .storage import load_lstm, save_lstm
 from .streaming import Stream
 from .training import History
 
 UNKNOWN_TIME = np.iinfo(np.int64).max
-_LATER = ("network", "network_options", "device", "schedule", "symbol_embedding")  # described only where they are set
+_LATER = (
+    "network",
+    "network_options",
+    "device",
+    "schedule",
+    "symbol_embedding",
+    "chunk",
+    "burn_in",
+)  # described only where they are set
 
 
 class LSTM:
@@ -76,8 +85,10 @@ class LSTM:
         Threads for one fit: over seeds when there are several, over the halves of a batch otherwise.
     precision : {"fp32", "fp64", "mixed"}, default="fp32"
         Arithmetic inside the network; "mixed" is for GPUs.
-    context : {"window"}, default="window"
-        Every window starts from a zero state.
+    context : {"window", "carry"}, default="window"
+        "window": every forecast reads its own `lookback` bars from a zero state. "carry": the state is carried from bar
+        to bar, starts anew after a gap, and speaks after `lookback` bars; the network learns from chunks of rows, with
+        far less work, and a batch is `batch_size` chunks (8 are a good start).
     scaler : {"standard", "minmax", "robust"}, default="standard"
         How features and target are scaled, learned on training rows only.
     engine : {"auto", "native", "torch"}, default="auto"
@@ -106,6 +117,11 @@ class LSTM:
         Further arguments of the network.
     device : str, default="auto"
         Where the torch engine computes: "auto" is a GPU where there is one.
+    chunk : int, optional
+        With context="carry": most forecasts learned from one chunk; `lookback` by default.
+    burn_in : int, optional
+        With context="carry": bars that only warm the state up before the first of them; `lookback` - 1 by default, so
+        that each has seen at least `lookback` bars.
     schedule : str, mapping or schedules.Schedule, optional
         How the step size changes over the epochs: "step", "cosine", "warmup_cosine", "plateau"; constant by default.
     symbol_embedding : int, default=0
@@ -179,6 +195,8 @@ class LSTM:
         device: str = "auto",
         schedule: Any = None,
         symbol_embedding: int = 0,
+        chunk: int | None = None,
+        burn_in: int | None = None,
     ):
         self.features, self.target, self.lookback = features, target, lookback
         self.hidden, self.head, self.dropout = hidden, head, dropout
@@ -191,6 +209,7 @@ class LSTM:
         self.head_activation, self.init, self.eps = head_activation, init, eps
         self.network, self.network_options, self.device = network, network_options, device
         self.schedule, self.symbol_embedding = schedule, symbol_embedding
+        self.chunk, self.burn_in = chunk, burn_in
         self.check()
 
     # -- configuration -------------------------------------------------------------------------------------------
@@ -229,7 +248,7 @@ class LSTM:
         check_lookback(self.lookback)
         check_scaler(self.scaler)
         _check_choice("precision", self.precision, PRECISIONS)
-        _check_choice("context", self.context, ("window",))
+        self._check_context()
         _check_choice("engine", self.engine, ("auto", "native", "torch"))
         _check_choice("head_activation", self.head_activation, ("relu", "tanh", "linear"))
         _check_choice("init", self.init, ("torch", "keras"))
@@ -272,6 +291,15 @@ class LSTM:
 
             require_network(self.network)
 
+    def _check_context(self) -> None:
+        _check_choice("context", self.context, ("window", "carry"))
+        for name, low in (("chunk", 1), ("burn_in", 0)):
+            value = getattr(self, name)
+            if value is not None and self.context == "window":
+                raise InputError(f"{name}={value!r} belongs to context='carry'; windows have neither. Leave it out.")
+            if value is not None and not _is_whole(value, low):
+                raise InputError(f"{name} must be None or a whole number of at least {low}, was {value!r}.")
+
     def _check_target(self) -> None:
         given = self.targets_
         if not given or not all(isinstance(target, Target) for target in given):
@@ -292,6 +320,16 @@ class LSTM:
                 f"dropout must be one number or one per LSTM layer ({len(self.hidden)}), was {self.dropout!r}."
             )
         return [float(p) for p in self.dropout]
+
+    @property
+    def chunk_(self) -> int:
+        """Most forecasts learned from one chunk, with the default filled in."""
+        return self.lookback if self.chunk is None else int(self.chunk)
+
+    @property
+    def rows_before(self) -> int:
+        """Rows read before the first decision row of a training sample."""
+        return self.lookback - 1 if self.burn_in is None else int(self.burn_in)
 
     @property
     def targets_(self) -> tuple[Target, ...]:
@@ -442,7 +480,9 @@ class LSTM:
 
     # -- forecasting ---------------------------------------------------------------------------------------------
 
-    def predict(self, bars: "Bars", start: Any = None, steps: int | None = None) -> Forecast:
+    def predict(
+        self, bars: "Bars", start: Any = None, steps: int | None = None, context: str | None = None
+    ) -> Forecast:
         """Forecast at every bar from `start` on, or the next `steps` sessions after the last bar.
 
         Parameters
@@ -455,6 +495,8 @@ class LSTM:
             Instead of one forecast per bar: the path of the next `steps` sessions, with dates, in price units, each
             step fed with the one before. Needs features that read only closes. The 5 % and 95 % quantiles come from
             the errors the same path made on the validation rows.
+        context : {"window", "carry"}, optional
+            "window" asks a network that learned to carry its state about single windows instead, to compare the two.
 
         Returns
         -------
@@ -467,7 +509,7 @@ class LSTM:
         if steps is not None:
             return predict_path(self, bars, steps)
         first = row_of(bars, start)
-        parts = {name: values[:, first:] for name, values in self._read(bars, first).items()}
+        parts = {name: values[:, first:] for name, values in self._read(bars, first, context).items()}
         target = self.target_
         for_time = np.array(target.label_end(bars)[first:])
         unknown = np.flatnonzero(for_time == UNKNOWN_TIME)
@@ -496,24 +538,38 @@ class LSTM:
         first = row_of(bars, start)
         return self._read(bars, first)["mean"][:, first:]
 
-    def _read(self, bars: "Bars", first: int) -> dict[str, np.ndarray]:
+    def _read(self, bars: "Bars", first: int, context: str | None = None) -> dict[str, np.ndarray]:
         """Return all that every seed's network says at the bars from `first` on, NaN where there is no full window.
 
         Each part has the shape (n_seeds, n_bars, n_symbols), quantiles, probabilities and horizons one axis more.
         """
         self.check_symbols(bars)
-        windows = Windows.over(self.program_.compute(bars), self.lookback, broken_cells(bars), first)
+        context = self._context(context)
+        features, broken = self.program_.compute(bars), broken_cells(bars)
+        if context == "carry":
+            features = without(features, broken)
+        windows = Windows.over(features, self.lookback, broken, first)
         n_bars, n_symbols, _ = windows.features.shape
         shape = (self.seeds, n_bars, n_symbols)
         out = {"mean": np.full(shape, np.nan)}
         for columns, nets in self.nets_for(bars.symbols):
             part = windows.take(np.isin(windows.columns, columns)) if self.per_symbol else windows
             for s, net in enumerate(nets):
-                for name, values in net.read(self, part, bars.symbols).items():
+                for name, values in net.read(self, part, bars.symbols, context).items():
                     if name not in out:
                         out[name] = np.full((*shape, *values.shape[1:]), np.nan)
                     out[name][s, part.rows, part.columns] = values
         return out
+
+    def _context(self, asked: str | None) -> str:
+        if asked is None:
+            return self.context
+        _check_choice("context", asked, ("window", "carry"))
+        if asked == "carry" and self.context == "window":
+            raise InputError(
+                "This LSTM learned from windows, and a carried state is not what it learned. Fit LSTM(context='carry')."
+            )
+        return asked
 
     def nets_for(self, symbols: Sequence[str]):
         if not self.per_symbol:

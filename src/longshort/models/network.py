@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..features.windows import Scaling, Windows
+from .sequences import outputs
 
 if TYPE_CHECKING:
     from ..bars import Bars
@@ -24,12 +25,14 @@ class Net:
     output: Scaling
     calibration: np.ndarray | None = None
 
-    def read(self, model: Any, windows: Windows, symbols: Sequence[str]) -> dict[str, np.ndarray]:
+    def read(
+        self, model: Any, windows: Windows, symbols: Sequence[str], context: str = "window"
+    ) -> dict[str, np.ndarray]:
         """Return the forecasts in units of the target, as the model's loss reads them; `symbols` name the columns."""
         engine = make_engine(model, len(self.inputs.center), seed=0)
         engine.set_weights(self.weights)
         bind(engine, windows, self.inputs, symbol_numbers(model, symbols))
-        return self.said(model, engine.predict(windows.starts))
+        return self.said(model, outputs(engine, windows, context))
 
     def said(self, model: Any, raw: np.ndarray) -> dict[str, np.ndarray]:
         """Return what raw outputs (n_windows, n_outputs) of this network say, in units of the target."""
@@ -43,6 +46,9 @@ class Net:
 def engine_of(model: Any) -> str:
     """Return the engine that trains a model: the native one wherever it can."""
     why = _why_torch(model)
+    if model.context == "carry" and (why or model.engine == "torch"):
+        why = why or "engine is 'torch'"
+        raise InputError(f"context='carry' is for the native engine, but {why}. Use context='window'.")
     if model.engine == "native" and why:
         raise InputError(f"engine='native' cannot train this model: {why}. Use engine='torch' or 'auto'.")
     return "torch" if model.engine == "torch" or why else "native"
@@ -61,7 +67,7 @@ def _why_torch(model: Any) -> str | None:
 
 
 def make_engine(model: Any, n_inputs: int, seed: int, threads: int = 1, options: dict[str, Any] | None = None):
-    """Build the engine for a model's shape; `options` are the loss's for training."""
+    """Build the engine for a model's shape; `options` are those of training: the loss's, and a sequence's lengths."""
     chosen: dict[str, Any] = model.loss_.engine_options() if options is None else options
     if engine_of(model) == "torch":
         from .torch_engine import torch_engine
@@ -70,24 +76,24 @@ def make_engine(model: Any, n_inputs: int, seed: int, threads: int = 1, options:
     from ..native import core
 
     trainer = core.LSTMTrainer64 if model.precision == "fp64" else core.LSTMTrainer
-    return trainer(
-        n_inputs=n_inputs,
-        hidden=[int(w) for w in model.hidden],
-        head=[int(w) for w in model.head],
-        n_outputs=model.n_outputs,
-        head_activation=model.head_activation,
-        dropout=model.dropouts(),
-        lr=float(model.lr),
-        eps=float(model.eps),
-        weight_decay=float(model.weight_decay),
-        clip=float(model.clip),
-        batch_size=int(model.batch_size),
-        lookback=int(model.lookback),
-        seed=int(seed),
-        init=model.init,
-        threads=int(threads),
-        **chosen,
-    )
+    shape = {
+        "n_inputs": n_inputs,
+        "hidden": [int(w) for w in model.hidden],
+        "head": [int(w) for w in model.head],
+        "n_outputs": model.n_outputs,
+        "head_activation": model.head_activation,
+        "dropout": model.dropouts(),
+        "lr": float(model.lr),
+        "eps": float(model.eps),
+        "weight_decay": float(model.weight_decay),
+        "clip": float(model.clip),
+        "batch_size": int(model.batch_size),
+        "lookback": int(model.lookback),
+        "seed": int(seed),
+        "init": model.init,
+        "threads": int(threads),
+    }
+    return trainer(**(shape | chosen))
 
 
 def network_layers(model: Any, n_inputs: int) -> list[dict[str, Any]]:

@@ -89,6 +89,8 @@ def remember_validation(fitting: Any) -> dict | None:
 
 def _why_no_path(model: Any) -> str | None:
     info, program = model.target_.info, model.program_
+    if model.context == "carry":
+        return "it carries its state from bar to bar, and a path is rolled forward window by window"
     inputs = set(program.inputs)
     if info.kind not in _NEXT_CLOSE or info.horizon != 1 or info.entry != "close":
         return f"its target is the {info}, not a close or a return one bar ahead"

@@ -75,15 +75,18 @@ class Samples:
     ----------
     starts : int64 array (n_samples,)
         Element offsets, as in `features.windows.Windows`.
-    targets : float64 array (n_samples, n_outputs)
-        Scaled outcomes, finite.
+    targets : float64 array (n_samples, n_targets)
+        Scaled outcomes, finite. Of sequences: (n_samples, n_steps, n_targets), NaN where a step has none.
     blocks : int64 array (n_samples,), optional
         For losses of whole blocks (a date, a run of one symbol): the block of each sample. They share a batch.
+    weights : float64 array (n_samples,), optional
+        How much each sample's loss counts, 1 on average.
     """
 
     starts: np.ndarray
     targets: np.ndarray
     blocks: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -91,7 +94,8 @@ class Samples:
     @property
     def arguments(self) -> tuple[np.ndarray, ...]:
         """What an engine's `epoch` and `loss` take."""
-        return (self.starts, self.targets) if self.blocks is None else (self.starts, self.targets, self.blocks)
+        extra = self.blocks if self.weights is None else self.weights
+        return (self.starts, self.targets) if extra is None else (self.starts, self.targets, extra)
 
     @property
     def digest(self) -> str:
