@@ -90,7 +90,8 @@ class Learned:
     def forecast(self, features: np.ndarray) -> np.ndarray:
         """Return the forecast of every full window of features (n_rows, n_features), oldest first."""
         model = LSTM(**self.settings)
-        return self.net.predict(model, Windows.over(np.ascontiguousarray(features)[:, None, :], model.lookback))
+        windows = Windows.over(np.ascontiguousarray(features)[:, None, :], model.lookback)
+        return self.net.predict(model, windows, ())
 
     def tensors(self) -> dict[str, dict[str, np.ndarray]]:
         """Return weights and scalings as an artifact keeps them."""
