@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..bars import Bars, State
+from ..errors import InputError
 from .network import make_engine
 
 
@@ -34,6 +35,8 @@ class Stream:
     """
 
     def __init__(self, model: Any, bars: "Bars | None" = None):
+        if model.context == "carry":
+            raise InputError("A stream serves models that learned from windows. Use predict, or context='window'.")
         self.symbols = tuple(model.symbols_ if bars is None else bars.symbols)
         if bars is not None:
             model.check_symbols(bars)
