@@ -38,10 +38,16 @@ def imported(name: str):
         pytest.skip(str(error))
 
 
-def needs_torch(test: doctest.DocTest) -> bool:
-    """Whether an example of a module that does not need torch uses it, and it is not installed."""
-    used = any(re.search(r"\b(torch|nets)\b", example.source) for example in test.examples)
-    return used and importlib.util.find_spec("torch") is None
+EXTRAS = {"torch": r"\b(torch|nets)\b", "sklearn": r"\b(sklearn|gradient_boosting|support_vectors|ladder)\b"}
+
+
+def needs_an_extra(test: doctest.DocTest) -> bool:
+    """Whether an example uses a library that its module does not need, and it is not installed."""
+    return any(
+        importlib.util.find_spec(library) is None and re.search(words, example.source)
+        for library, words in EXTRAS.items()
+        for example in test.examples
+    )
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -51,7 +57,7 @@ def test_docstring_examples_print_what_they_say(name):
     finder = doctest.DocTestFinder(exclude_empty=True)
     out: list[str] = []
     for test in finder.find(module, name):
-        if test.examples and not needs_torch(test):
+        if test.examples and not needs_an_extra(test):
             runner.run(test, out=out.append)
     assert not runner.failures, "".join(out)
 

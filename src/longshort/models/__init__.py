@@ -12,14 +12,18 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "HistoricalMean": "baselines",
     "LSTM": "lstm",
     "Persistence": "baselines",
+    "Regressor": "regressor",
     "Ridge": "baselines",
     "fleet": None,
+    "gradient_boosting": "regressor",
+    "ladder": "regressor",
     "losses": None,
     "nets": None,
     "presets": None,
     "schedules": None,
     "streaming": None,
     "torch_engine": None,
+    "support_vectors": "regressor",
     "training": None,
 }
 __getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)

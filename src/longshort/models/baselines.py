@@ -86,7 +86,7 @@ class Persistence(_Kept):
             values = np.where(np.isfinite(np.asarray(bars.adjusted("close"))), 0.0, np.nan)
         else:
             values = known_outcomes(self.target, bars, 1)[..., 0]
-        return _forecast(self.target, bars, values, start)
+        return as_forecast(self.target, bars, values, start)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a JSON-able mapping."""
@@ -133,7 +133,7 @@ class HistoricalMean(_Kept):
         """Forecast at every bar from `start` on."""
         means = _per_symbol(self, bars)
         alive = np.isfinite(np.asarray(bars.adjusted("close")))
-        return _forecast(self.target, bars, np.where(alive, means, np.nan), start)
+        return as_forecast(self.target, bars, np.where(alive, means, np.nan), start)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a JSON-able mapping."""
@@ -173,14 +173,14 @@ class Drift(_Kept):
 
     def fit(self, bars: "Bars", start: Any = None) -> "Drift":
         """Learn one mean change per symbol."""
-        self.mean_ = _means(_change(self.target, bars)[row_of(bars, start) :], bars.symbols)
+        self.mean_ = _means(change(self.target, bars)[row_of(bars, start) :], bars.symbols)
         return self
 
     def predict(self, bars: "Bars", start: Any = None) -> Forecast:
         """Forecast at every bar from `start` on."""
         means = _per_symbol(self, bars)
         alive = np.isfinite(np.asarray(bars.adjusted("close")))
-        return _forecast(self.target, bars, _level(self.target, bars, np.where(alive, means, np.nan)), start)
+        return as_forecast(self.target, bars, level(self.target, bars, np.where(alive, means, np.nan)), start)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a JSON-able mapping."""
@@ -228,7 +228,7 @@ class AutoRegression(_Kept):
     def fit(self, bars: "Bars", start: Any = None) -> "AutoRegression":
         """Learn by least squares on all rows with an outcome."""
         first = row_of(bars, start)
-        rows = _samples(self._inputs(bars, first), _change(self.target, bars), first)
+        rows = paired(self._inputs(bars, first), change(self.target, bars), first)
         if len(rows.outcome) <= len(self.spans) + 1:
             raise NotEnoughData(
                 f"AutoRegression has {len(self.spans) + 1} numbers to learn, but bars holds {len(rows.outcome)} rows "
@@ -326,7 +326,7 @@ class Ridge(_Kept):
     def fit(self, bars: "Bars", start: Any = None) -> "Ridge":
         """Choose the penalty, then learn from all rows with an outcome."""
         first = row_of(bars, start)
-        rows = _samples(self._inputs(bars, first), _change(self.target, bars), first)
+        rows = paired(self._inputs(bars, first), change(self.target, bars), first)
         dates = np.unique(rows.row)
         n_validation = max(1, round(self.validation * len(dates)))
         if len(dates) < 10:
@@ -362,14 +362,7 @@ class Ridge(_Kept):
         }
 
     def _inputs(self, bars: "Bars", first: int) -> np.ndarray:
-        """Return (n_bars - first, n_symbols, lookback * n_features), the decision row's features first."""
-        values = np.asarray(self.program_.compute(bars))
-        n_bars, n_symbols, n_features = values.shape
-        out = np.full((n_bars - first, n_symbols, self.lookback * n_features), np.nan)
-        for k in range(self.lookback):
-            top = max(k, first)
-            out[top - first :, :, k * n_features : (k + 1) * n_features] = values[top - k : max(n_bars - k, 0)]
-        return out
+        return side_by_side(np.asarray(self.program_.compute(bars)), self.lookback, first)
 
 
 # ------------------------------------------------------------------------------------------------------ shared by them
@@ -382,7 +375,7 @@ def known_outcomes(target: Any, bars: "Bars", n: int) -> np.ndarray:
     """
     if len(bars) <= target.info.horizon:
         return np.full((len(bars), len(bars.symbols), n), np.nan)
-    values, ends = _change(target, bars), np.asarray(target.label_end(bars))
+    values, ends = change(target, bars), np.asarray(target.label_end(bars))
     rows = np.arange(len(bars))
     newest = np.searchsorted(ends, bars.time, side="right") - 1  # ends never decrease; unknown ones stand at the end
     out = np.full((*values.shape, n), np.nan)
@@ -393,19 +386,44 @@ def known_outcomes(target: Any, bars: "Bars", n: int) -> np.ndarray:
     return out
 
 
+def side_by_side(values: np.ndarray, lookback: int, first: int) -> np.ndarray:
+    """Lay the features of the last `lookback` bars side by side, the decision row's first.
+
+    Parameters
+    ----------
+    values : array (n_bars, n_symbols, n_features)
+        Features.
+    lookback, first : int
+        Bars to lay; first row wanted.
+
+    Returns
+    -------
+    array (n_bars - first, n_symbols, lookback * n_features)
+        NaN where there is no earlier bar.
+    """
+    n_bars, n_symbols, n_features = values.shape
+    out = np.full((n_bars - first, n_symbols, lookback * n_features), np.nan)
+    for k in range(lookback):
+        top = max(k, first)
+        out[top - first :, :, k * n_features : (k + 1) * n_features] = values[top - k : max(n_bars - k, 0)]
+    return out
+
+
 @dataclass(frozen=True, eq=False)
-class _Samples:
+class Pairs:
+    """Inputs with their outcomes, one row a sample."""
+
     inputs: np.ndarray  # (n_samples, n_inputs)
     outcome: np.ndarray  # (n_samples,)
     row: np.ndarray  # (n_samples,) bar index
 
 
-def _samples(inputs: np.ndarray, outcome: np.ndarray, first: int) -> _Samples:
+def paired(inputs: np.ndarray, outcome: np.ndarray, first: int) -> Pairs:
     """Pair `inputs` of the rows from `first` on with their outcomes, where all of them are finite."""
     outcome = outcome[first:]
     keep = np.isfinite(inputs).all(axis=-1) & np.isfinite(outcome)
     rows, _ = np.nonzero(keep)
-    return _Samples(inputs[keep], outcome[keep], rows + first)
+    return Pairs(inputs[keep], outcome[keep], rows + first)
 
 
 @dataclass(frozen=True, eq=False)
@@ -463,10 +481,10 @@ def _predict_linear(model: Any, bars: "Bars", start: Any) -> Forecast:
     values[first:] = model.linear_(model._inputs(bars, first))
     if model.target.info.kind == "volatility":
         values = np.maximum(values, 0.0)
-    return _forecast(model.target, bars, _level(model.target, bars, values), start)
+    return as_forecast(model.target, bars, level(model.target, bars, values), start)
 
 
-def _change(target: Any, bars: "Bars") -> np.ndarray:
+def change(target: Any, bars: "Bars") -> np.ndarray:
     """Return the outcomes, those of prices as changes from the last close."""
     values = np.asarray(target.compute(bars))
     if target.info.kind != "close":
@@ -475,8 +493,9 @@ def _change(target: Any, bars: "Bars") -> np.ndarray:
     return values / close - 1.0
 
 
-def _level(target: Any, bars: "Bars", change: np.ndarray) -> np.ndarray:
-    return np.asarray(bars.adjusted("close")) * (1.0 + change) if target.info.kind == "close" else change
+def level(target: Any, bars: "Bars", moved: np.ndarray) -> np.ndarray:
+    """Return forecasts in units of the target, those of prices from the changes they imply."""
+    return np.asarray(bars.adjusted("close")) * (1.0 + moved) if target.info.kind == "close" else moved
 
 
 def _means(values: np.ndarray, symbols: Sequence[str]) -> dict[str, float]:
@@ -498,7 +517,8 @@ def _per_symbol(model: Any, bars: "Bars") -> np.ndarray:
     return np.array([model.mean_[s] for s in bars.symbols])
 
 
-def _forecast(target: Any, bars: "Bars", values: np.ndarray, start: Any) -> Forecast:
+def as_forecast(target: Any, bars: "Bars", values: np.ndarray, start: Any) -> Forecast:
+    """Return values (n_bars, n_symbols) as the forecast from `start` on."""
     first = row_of(bars, start)
     ends = np.asarray(target.label_end(bars))[first:]
     return Forecast(bars.time[first:], bars.symbols, values[first:], target=target.info, for_time=ends)
