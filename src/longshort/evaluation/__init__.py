@@ -3,12 +3,14 @@
 from .._lazy import attach
 
 _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None: a sub-module
+    "CombinatorialPurged": "combinatorial",
     "Evidence": "verdict",
     "Fold": "splits",
     "Study": "study",
     "Verdict": "verdict",
     "WalkForward": "splits",
     "judge": "verdict",
+    "cross_validate": "combinatorial",
     "referee": "outsiders",
     "selection": None,
     "statistics": None,
