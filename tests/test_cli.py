@@ -77,6 +77,8 @@ def test_init_writes_a_file_once(tmp_path, capsys):
     assert 'symbols = ["IBM"]' in path.read_text()
     assert run("init", path) == 2
     assert "--force" in capsys.readouterr().err
+    assert run("init", path, "--force", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"study": str(path)}
 
 
 def test_an_error_is_one_line_without_a_traceback(tmp_path, capsys):
@@ -133,7 +135,34 @@ def test_an_interrupted_walk_forward_leaves_no_half_written_file(study):
     assert b"Interrupted" in err
     assert b"Traceback" not in err
     left = {p.name for p in (study.parent / "runs" / "aapl").iterdir()}
-    assert left <= {"study.toml", "ledger.jsonl", "ledger.head", "ledger.lock"}
+    assert left <= {"study.toml", "origin", "ledger.jsonl", "ledger.head", "ledger.lock"}
+
+
+def test_an_interruption_while_the_command_is_loaded_is_no_traceback():
+    code = (
+        "import os, signal, sys\n"
+        "from longshort.__main__ import run\n"
+        "class Impatient:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'longshort.cli':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Impatient())\n"
+        "sys.exit(run())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert done.returncode == 130
+    assert done.stderr == b"Interrupted. Nothing was left half-written.\n"
+
+
+@pytest.mark.parametrize("gone", [["ledger.jsonl"], ["ledger.jsonl", "ledger.head", "ledger.lock"]])
+def test_a_deleted_ledger_is_noticed_by_the_study_beside_it(study, capsys, gone):
+    assert run("walk-forward", study) in (0, 3)
+    folder = study.parent / "runs" / "aapl"
+    for name in gone:
+        (folder / name).unlink()
+    for verb in ("tearsheet", "walk-forward", "train"):
+        assert run(verb, folder) == 2
+        assert "Restore" in capsys.readouterr().err
 
 
 def csv(path: Path, header: str, columns: list[np.ndarray]) -> Path:
@@ -174,13 +203,26 @@ def test_doctor_answers_for_machines(capsys):
     assert found["cores"] >= 1
 
 
+def test_doctor_prints_how_to_get_what_is_missing(capsys, monkeypatch):
+    from longshort.report import machine
+
+    monkeypatch.setattr(machine, "_version", lambda name: None if name == "pyarrow" else "1.0")
+    assert run("doctor") == 0
+    assert "pip install 'longshort[parquet]'" in capsys.readouterr().out.replace("\n", "")
+
+
 def test_check_lists_the_gap_of_the_sample(capsys):
     arguments = ("check", "QQQ", "--source", "sample", "--start", "2004-01-01", "--end", "2011-12-31")
-    assert run(*arguments, "--json") == 0
+    assert run(*arguments, "--json") == 1  # faults
     found = json.loads(capsys.readouterr().out)
     assert ("gap", 1588) in {(issue["kind"], issue["count"]) for issue in found["issues"]}
-    assert run(*arguments) == 0
+    assert run(*arguments) == 1
     assert "1,588 sessions without a bar" in capsys.readouterr().out
+
+
+def test_check_of_good_data_answers_with_zero(capsys):
+    assert run("check", "AAPL", "--source", "sample", "--start", "2015-01-02", "--end", "2015-06-30") == 0
+    assert "AAPL: no issue found." in capsys.readouterr().out
 
 
 def test_check_of_a_missing_file_is_an_error_and_any_file_may_be_named(tmp_path, capsys):

@@ -110,6 +110,24 @@ def test_a_study_file_becomes_a_run_folder(tmp_path):
     assert config.start_run(run.path, tmp_path / "runs").path == run.path
 
 
+def test_two_study_files_of_one_name_do_not_share_a_folder(tmp_path):
+    first, second = (config.init(tmp_path / name / "study.toml") for name in ("a", "b"))
+    config.start_run(first, tmp_path / "runs")
+    with pytest.raises(InputError, match="has the same name 'aapl'. Give it another"):
+        config.start_run(second, tmp_path / "runs")
+    config.start_run(first, tmp_path / "runs")  # changed or not, its own again
+    second.write_text(second.read_text().replace('name = "aapl"', 'name = "aapl-b"'))
+    assert config.start_run(second, tmp_path / "runs").name == "aapl-b"
+
+
+def test_a_study_file_may_move(tmp_path):
+    path = config.init(tmp_path / "study.toml")
+    config.start_run(path, tmp_path / "runs")
+    (tmp_path / "kept").mkdir()
+    moved = path.rename(tmp_path / "kept" / "aapl.toml")
+    assert config.start_run(moved, tmp_path / "runs").name == "aapl"
+
+
 def test_a_mistake_leaves_the_text_of_an_earlier_run(tmp_path):
     path = config.init(tmp_path / "study.toml")
     run = config.start_run(path, tmp_path / "runs")

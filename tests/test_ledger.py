@@ -257,3 +257,16 @@ def test_a_tampered_memory_chain_is_noticed():
     ledger.records()[0].facts["value"] = 3
     with pytest.raises(LedgerError, match="line 1 was edited"):
         ledger.verify()
+
+
+def test_a_noted_head_is_found_again_or_missed(tmp_path):
+    ledger = Ledger(tmp_path)
+    first = ledger.record("trial", trial="a")
+    ledger.record("trial", trial="b")
+    ledger.confirm(1, first.digest)
+    ledger.confirm(2, ledger.head)
+    ledger.confirm(0, "")
+    with pytest.raises(LedgerError, match="held 3 records .* and holds 2 now"):
+        ledger.confirm(3, ledger.head)
+    with pytest.raises(LedgerError, match="Record 0 .* was replaced"):
+        ledger.confirm(1, "f" * 64)

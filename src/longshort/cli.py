@@ -1,7 +1,7 @@
 """The command line: every verb is a thin call of the function of the same name.
 
-Exit codes: 0 done; 2 something was wrong, said in one line; 130 interrupted. `walk-forward` and `referee` answer with
-3 when there is no evidence of an edge.
+Exit codes: 0 done; 1 `check` found faults; 2 something was wrong, said in one line; 3 no evidence of an edge, said by
+`walk-forward` and `referee` only; 130 interrupted.
 """
 
 import json
@@ -44,8 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
-    command = typer.main.get_command(app)
     try:
+        command = typer.main.get_command(app)
         code = command.main(arguments, prog_name="longshort", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
@@ -141,12 +141,15 @@ def init(
     symbol: Annotated[str, typer.Option(help="What to study.")] = "AAPL",
     source: Source = "sample",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a commented study.toml to start from."""
     from .config import init
 
     written = init(path, symbol, source, force)
-    _console().print(f"Wrote [bold]{written}[/]. Run it with: longshort walk-forward {written}")
+    if as_json:
+        _print_json({"study": str(written)})
+    _console(as_json).print(f"Wrote [bold]{written}[/]. Run it with: longshort walk-forward {written}")
 
 
 @app.command()
@@ -159,7 +162,8 @@ def check(
 ) -> None:
     """List what is wrong with market data.
 
-    Gaps, unadjusted splits, spikes, stale prices, impossible bars, holidays, duplicates.
+    Gaps, unadjusted splits, spikes, stale prices, impossible bars, holidays, duplicates. Exit code 0: no fault (notes
+    are none); 1: faults.
     """
     from .data import check, load_bars
 
@@ -169,9 +173,13 @@ def check(
     found = check(what if is_file else load_bars(what, start=start, end=end, source=source))
     if as_json:
         _print_json(found.to_dict())
-    console = _console(as_json)
+    _print_issues(_console(as_json), found, what)
+    raise typer.Exit(0 if found.ok else 1)
+
+
+def _print_issues(console: "Console", found: Any, what: str) -> None:
     if not found.issues:
-        console.print(f"{what}: no issue found.")
+        console.print(f"{what}: no issue found.", markup=False)
         return
     from rich.table import Table
     from rich.text import Text
@@ -275,6 +283,7 @@ def doctor(as_json: Json = False) -> None:
         _print_json(found)
     console = _console(as_json)
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
@@ -283,12 +292,12 @@ def doctor(as_json: Json = False) -> None:
         if name in ("problems", "missing"):
             continue
         shown = ", ".join(f"{k} {v or 'missing'}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-        table.add_row(name, shown)
+        table.add_row(name, Text(shown))
     for name, remedy in found["missing"].items():
-        table.add_row("not installed", f"{name} ({remedy})")
+        table.add_row("not installed", Text(f"{name} ({remedy})"))
     console.print(table, highlight=False)
     for problem in found["problems"]:
-        console.print(f"[red]problem[/] {problem}", highlight=False)
+        console.print(Text.assemble(("problem ", "red"), problem), highlight=False)
     if found["problems"]:
         raise typer.Exit(2)
     console.print("All is well.")

@@ -6,6 +6,7 @@ and never by `import longshort`. Two calendars need no package: "24/7" (every da
 midnight) and "24/5" (the same, Monday to Friday).
 """
 
+import threading
 import time as _time
 import warnings
 from dataclasses import dataclass, field
@@ -276,12 +277,21 @@ class _Schedule:
 
 _EARLIEST = np.datetime64("1990-01-01")
 _schedules: dict[str, tuple[np.datetime64, np.datetime64, _Schedule]] = {}
+_building = threading.RLock()  # one thread at a time: silencing warnings is the whole process's affair
 
 
 def _schedule(calendar: str, first: np.datetime64, last: np.datetime64) -> _Schedule:
     """Return a schedule that covers at least the span; kept in the process, widened when a wider one is asked for."""
     known = _schedules.get(calendar)
     if known and known[0] <= first and last <= known[1]:
+        return known[2]
+    with _building:
+        return _wider_schedule(calendar, first, last)
+
+
+def _wider_schedule(calendar: str, first: np.datetime64, last: np.datetime64) -> _Schedule:
+    known = _schedules.get(calendar)
+    if known and known[0] <= first and last <= known[1]:  # another thread was faster
         return known[2]
     lowest, highest = min(first, _EARLIEST), last + 400
     if known:
@@ -302,7 +312,10 @@ def _exchange(calendar: str, start: str | None = None, end: str | None = None):
     from exchange_calendars.errors import InvalidCalendarName
 
     try:
-        with warnings.catch_warnings():  # the package's own use of deprecated pandas calls is not the caller's business
+        with (
+            _building,
+            warnings.catch_warnings(),
+        ):  # the package's own use of deprecated pandas calls is not the caller's business
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
             return exchange_calendars.get_calendar(calendar, start=start, end=end)

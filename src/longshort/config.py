@@ -4,9 +4,10 @@
 
     runs/aapl/
         study.toml        what was asked: data, model, walk-forward
+        origin            the file it was copied from, which alone may replace it
         study/            what came out (an artifact: hashed, no pickle)
         model/            the model fitted on all bars, where one was trained
-        ledger.jsonl      every configuration tried in this folder
+        ledger.jsonl      every configuration tried in this folder; study/ names its last record
         report.html       the page to look at
 
 `study.toml` names public things by their short names and passes keywords; it holds no code and no import paths. A key
@@ -16,6 +17,7 @@ nobody knows is refused with the nearest name.
 import ast
 import inspect
 import logging
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STUDY_FILE, STUDY, MODEL, REPORT = "study.toml", "study", "model", "report.html"
+STUDY_FILE, STUDY, MODEL, REPORT, ORIGIN = "study.toml", "study", "model", "report.html", "origin"
 KINDS = ("LSTM", "returns", "keras_tutorial", "lstm_64_64_32_1")
 _DATA = ("symbols", "start", "end", "source", "path", "calendar")
 _STUDY = ("train", "test", "embargo", "expanding", "seeds", "threads")
@@ -236,7 +238,16 @@ class Run:
 
         if not (self.path / STUDY).exists():
             raise ArtifactError(f"{self.path} holds no study yet. Run `longshort walk-forward {self.path}` first.")
+        self.check_ledger()
         return Study.load(self.path / STUDY)
+
+    def check_ledger(self) -> None:
+        """Raise `LedgerError` when records that the folder's study was made after are gone."""
+        from .evaluation.keeping import ledger_of
+        from .ledger import Ledger
+
+        if (self.path / STUDY).exists() and (noted := ledger_of(self.path / STUDY)):
+            Ledger(self.path).confirm(**noted)
 
 
 def open_run(name: str | Path, root: str | Path = "runs") -> Run:
@@ -263,8 +274,26 @@ def start_run(source: str | Path, root: str | Path = "runs") -> Run:
     for build in (config.forecaster, config.cv):  # a mistake shows now, before an earlier run's text is replaced
         build()
     folder = Path(root) / config.name
+    _claim(folder, path)
     write_atomic(folder / STUDY_FILE, config.text)
     return Run(folder)
+
+
+def _claim(folder: Path, study_file: Path) -> None:
+    """Refuse a run folder that another `study.toml` of the same name fills already."""
+    try:
+        mine = os.path.relpath(study_file, folder)
+    except ValueError:  # another drive
+        mine = os.path.abspath(study_file)
+    note = folder / ORIGIN
+    if note.exists():
+        other = folder / note.read_text(encoding="utf-8").strip()
+        if other.is_file() and not other.samefile(study_file):
+            raise InputError(
+                f"{folder} holds the study of {os.path.normpath(other)}, and {study_file} has the same name "
+                f'{folder.name!r}. Give it another: name = "..." at its top.'
+            )
+    write_atomic(note, mine + "\n")
 
 
 def run_walk_forward(run: Run, progress: Callable[..., None] | None = None) -> "Study":
@@ -273,6 +302,7 @@ def run_walk_forward(run: Run, progress: Callable[..., None] | None = None) -> "
     from .evaluation import walk_forward
     from .report import tearsheet
 
+    run.check_ledger()
     config = run.config()
     options = {k: config.walk_forward[k] for k in ("seeds", "threads") if k in config.walk_forward}
     with ledger.project(run.path):
@@ -284,8 +314,12 @@ def run_walk_forward(run: Run, progress: Callable[..., None] | None = None) -> "
 
 def run_train(run: Run, progress: Callable[[float], None] | None = None) -> Any:
     """Fit the run's model on all of its bars and keep it in the run folder."""
+    from . import ledger
+
+    run.check_ledger()
     config = run.config()
-    model = config.forecaster().fit(config.bars(), progress=progress)
+    with ledger.project(run.path):
+        model = config.forecaster().fit(config.bars(), progress=progress)
     model.save(run.path / MODEL)
     return model
 

@@ -12,7 +12,8 @@ were. The same configuration on the same data is one trial however often it is r
 
 ``digest = SHA-256(canonical JSON of all the rest)`` and `previous` is the digest of the line before, so an edit, a
 deletion or a swap anywhere breaks the chain, and `verify` says where. The chain makes tampering evident, not
-impossible: who rewrites every file leaves no trace, unless a digest was noted elsewhere (saved studies carry it).
+impossible: who rewrites every file leaves no trace, unless a digest was noted elsewhere (studies saved in a project
+carry it, see `Ledger.confirm`).
 
 A ledger lives in a run folder (`project`), otherwise in this process only. An append is on disk before `record`
 returns; a line torn by a crash was never confirmed to anyone and is dropped by the next append.
@@ -236,6 +237,28 @@ class Ledger:
     def verify(self) -> int:
         """Check every digest and link; return the number of records, raise `LedgerError` where the chain breaks."""
         return len(self.records())
+
+    def confirm(self, records: int, head: str) -> None:
+        """Raise `LedgerError` unless the chain still holds the record that was noted elsewhere as its last.
+
+        Parameters
+        ----------
+        records : int
+            How many records there were then.
+        head : str
+            Digest of the last one.
+        """
+        known = self.records()
+        if len(known) < records:
+            raise LedgerError(
+                f"The ledger in {self.where} held {records} records when the study beside it was made, and holds "
+                f"{len(known)} now: it was deleted or cut. Restore ledger.jsonl and ledger.head, or begin a new folder."
+            )
+        if records and known[records - 1].digest != head:
+            raise LedgerError(
+                f"Record {records - 1} of the ledger in {self.where} is not the one that the study beside it was made "
+                "after: the ledger was replaced. Restore ledger.jsonl and ledger.head, or begin a new folder."
+            )
 
     @property
     def head(self) -> str:

@@ -9,7 +9,7 @@ from longshort import ledger
 from longshort.bars import Bars
 from longshort.data import synthetic
 from longshort.errors import InputError, NotEnoughData, TrainingError
-from longshort.evaluation import Study, WalkForward, walk_forward
+from longshort.evaluation import Study, WalkForward, keeping, walk_forward
 from longshort.features import field, forward_close, forward_log_return, forward_volatility, log_return
 from longshort.forecast import Forecast
 from longshort.models import AutoRegression, Drift, HistoricalMean, Persistence, Ridge
@@ -293,3 +293,27 @@ def test_a_study_keeps_everything_the_forecasts_said(tmp_path):
     assert np.array_equal(kept.quantiles[0.05], study.forecast.mean - 0.02)
     assert kept.digest == study.forecast.digest
     assert "with std, quantiles, horizons" in repr(kept)
+
+
+def test_a_study_with_missing_bars_and_a_failed_fold_is_kept_and_found_again(tmp_path):
+    close = np.array(BARS["close"])
+    close[700:703] = np.nan
+    bars = Bars.from_arrays(BARS.time, BARS.symbols, {"close": close}, bar_size="1D")
+    model = Noise(forward_log_return(1), fails_after=BARS.time[1100])
+    study = walk_forward(model, bars, CV, baselines=[], seeds=2)
+    assert any(fold.failure for fold in study.folds)
+    study.save(tmp_path / "study")
+    again = Study.load(tmp_path / "study")
+    assert again.bars == bars
+    np.testing.assert_array_equal(again.forecast.mean, study.forecast.mean)
+    assert [fold.failure for fold in again.folds] == [fold.failure for fold in study.folds]
+
+
+def test_a_study_saved_in_a_project_notes_the_ledger(own_ledger, tmp_path):
+    study = walk_forward(Noise(forward_log_return(1)), BARS, CV, baselines=[], seeds=1)
+    study.save(tmp_path / "study")
+    noted = keeping.ledger_of(tmp_path / "study")
+    assert noted == {"records": 1, "head": own_ledger.head}
+    with ledger.project(None):
+        study.save(tmp_path / "outside")
+    assert keeping.ledger_of(tmp_path / "outside") is None

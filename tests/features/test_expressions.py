@@ -268,3 +268,39 @@ def test_a_place_that_does_not_fit_is_refused(out):
 def test_a_feature_written_twice_is_kept_once():
     for make in (lambda: f.field("volume").log(), f.volume_ratio, lambda: f.field("close") / f.sma(20), f.rsi):
         assert len(f.FeatureSet([make(), make()])) == 1
+
+
+def test_numpy_functions_of_features_are_features():
+    values = CLOSE
+    pairs = [
+        (np.log(close), np.log(values)),
+        (np.sqrt(close) + np.abs(-close), np.sqrt(values) + values),
+        (np.maximum(close, 100.0), np.maximum(values, 100.0)),
+        (np.float64(3) / close - np.float64(2) * close, 3 / values - 2 * values),
+        (np.float64(100) < close, (100 < values) * 1.0),
+    ]
+    for feature, expected in pairs:
+        np.testing.assert_allclose(feature.compute(BARS), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("power", [1, 2, 3, 5, 8, 15, 16, np.int64(4), 0.5])
+def test_powers_are_products(power):
+    np.testing.assert_allclose((close**power).compute(BARS), CLOSE**power, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [
+        (lambda x: np.sin(x), "numpy.sin cannot be written as a feature. Known: absolute"),
+        (lambda x: np.add.reduce(x), "numpy.add.reduce cannot"),
+        (lambda x: np.isnan(x), "numpy.isnan cannot"),
+        (lambda x: np.array([1.0, 2.0]) * x, "a finite number was expected"),
+        (lambda x: x**-1, "whole power from 1 to 16, or to 0.5, was -1"),
+        (lambda x: x**1.5, "was 1.5. Of positive numbers"),
+        (lambda x: x**x, "whole power"),
+        (lambda x: 2.0**x, r"\(feature \* log\(2.0\)\).exp\(\)"),
+    ],
+)
+def test_what_cannot_be_written_as_a_feature_is_explained(write, says):
+    with pytest.raises(InputError, match=says):
+        write(close)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 
@@ -170,6 +171,27 @@ def test_threads_change_no_bit(batch_size):
     for losses, weights in results[1:]:
         assert losses == results[0][0]
         assert np.array_equal(weights, results[0][1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_trains_on_with_the_same_bits():
+    trainer, _, starts, targets = make(SHAPES[2], threads=2, n_rows=150)
+    trainer.epoch(starts, targets)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:  # nothing here may fall back into pytest
+        signal.alarm(30)
+        trainer.epoch(starts, targets)
+        os.write(writer, trainer.state()["weights"].tobytes())
+        del trainer  # waits for no thread that is not there
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        theirs = pipe.read()
+    assert os.waitpid(child, 0)[1] == 0
+    trainer.epoch(starts, targets)
+    assert theirs == trainer.state()["weights"].tobytes()
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: str(s["hidden"]))

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import artifact
+from .. import artifact, ledger
 from ..errors import ArtifactError
 from ..forecast import Forecast, TargetInfo
 from .splits import Fold, WalkForward
 
 KIND, VERSION = "study", 1
+_WITH_GAPS = ("forecasts", "bars")  # missing bars and failed folds are NaN
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def save(study: Any, directory: str | os.PathLike) -> str:
         "trials": study.trials,
         "trials_where": study.trials_where,
         "trial_sharpes": list(study.trial_sharpes),
+        "ledger": _ledger_now(),
         "records": {"n": len(records), "digest": records[-1]["digest"] if records else None},
         "bars": {
             "symbols": list(bars.symbols),
@@ -78,13 +80,29 @@ def save(study: Any, directory: str | os.PathLike) -> str:
         },
         documents={"study": about, "verdict": study.verdict().to_dict()},
         version=VERSION,
-        allow_nan=("forecasts", "bars"),
+        allow_nan=_WITH_GAPS,
     )
+
+
+def _ledger_now() -> dict[str, Any] | None:
+    """How long the chain of the project in force is, and its last digest: what `Ledger.confirm` takes."""
+    book = ledger.current()
+    records = book.records() if book.path is not None else ()
+    return {"records": len(records), "head": records[-1].digest} if records else None
+
+
+def _read(directory: str | os.PathLike) -> artifact.Artifact:
+    return artifact.load(directory, KIND, version=VERSION, allow_nan=_WITH_GAPS)
+
+
+def ledger_of(directory: str | os.PathLike) -> dict[str, Any] | None:
+    """Return what a saved study notes of the ledger it was made in: ``records`` and ``head``; None in no project."""
+    return _read(directory).documents["study"].get("ledger")
 
 
 def load(directory: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments of the study written by `save`, and how many records it had with which last digest."""
-    found = artifact.load(directory, KIND)
+    found = _read(directory)
     about, numbers = found.documents["study"], found.tensors["forecasts"]
     target = _target(about)
     kept = {

@@ -27,7 +27,16 @@ def whole(value: Any, what: str, least: int) -> int:
 class Operators:
     """Arithmetic, windows in time, gaps and cross-sections of a feature."""
 
-    __array_ufunc__ = None  # so that a numpy number on the left leaves the operator to us
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Take numpy's functions for the operations of the same name: ``np.log(field("close"))``."""
+        ours = _UFUNCS.get(ufunc.__name__)
+        if ours is None or method != "__call__" or options:
+            written = ufunc.__name__ + ("" if method == "__call__" else "." + method)
+            raise InputError(
+                f"numpy.{written} cannot be written as a feature. Known: {', '.join(sorted(_UFUNCS))}. "
+                "For a function of your own see causal(fn, lookback)."
+            )
+        return getattr(self._operand(inputs[0]), ours)(*inputs[1:])
 
     def _make(self, op: str, inputs: tuple = (), params: tuple[tuple[str, Any], ...] = ()) -> Self:
         return type(self)(op, inputs, params)  # type: ignore[call-arg]
@@ -36,6 +45,8 @@ class Operators:
         """Return a feature as it is and a finite number as a constant."""
         if isinstance(value, type(self)):
             return value
+        if isinstance(value, np.ndarray) and value.ndim == 0:  # what numpy makes of a number before it asks us
+            value = value.item()
         if isinstance(value, int | float | np.number) and np.isfinite(value):
             return self._make("const", (), (("value", float(value)),))
         advice = f" Use field({value!r}) for a column." if isinstance(value, str) else ""
@@ -65,6 +76,22 @@ class Operators:
 
     def __rtruediv__(self, other):
         return self._operand(other).divided_by(self)
+
+    def __pow__(self, power):
+        if isinstance(power, float) and power == 0.5:
+            return self.sqrt()
+        if isinstance(power, bool) or not isinstance(power, int | np.integer) or not 1 <= power <= 16:
+            raise InputError(
+                f"A feature can be raised to a whole power from 1 to 16, or to 0.5, was {power!r}. "
+                "Of positive numbers any power p is (feature.log() * p).exp()."
+            )
+        if power == 1:
+            return self
+        half = self ** (int(power) // 2)
+        return half * half if power % 2 == 0 else half * half * self
+
+    def __rpow__(self, base):
+        raise InputError(f"A number to the power of a feature is (feature * log({base!r})).exp().")
 
     def __lt__(self, other):
         return self._make("less", (self, self._operand(other)))
@@ -218,3 +245,11 @@ class Operators:
     def zscore(self) -> Self:
         """Return the distance from the mean of the symbols of the bar in standard deviations; 0 when all are equal."""
         return self._make("zscore", (self,))
+
+
+_UFUNCS = {
+    "add": "__add__", "subtract": "__sub__", "multiply": "__mul__", "divide": "__truediv__", "power": "__pow__",
+    "true_divide": "__truediv__", "negative": "__neg__", "absolute": "abs", "fabs": "abs", "log": "log", "exp": "exp",
+    "sqrt": "sqrt", "sign": "sign", "minimum": "minimum", "maximum": "maximum", "less": "__lt__", "greater": "__gt__",
+    "less_equal": "__le__", "greater_equal": "__ge__",
+}  # fmt: skip

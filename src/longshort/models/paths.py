@@ -3,7 +3,8 @@
 Only closes can be made up without inventing a market, so the features of the model must read nothing else. The interval
 is split-conformal (Vovk et al., 2005): the same path is rolled out from every validation row, by networks that never
 learned from those rows, and the quantiles of its log errors at each step are laid around the forecast. The errors of
-one step overlap and are not independent, so the coverage is approximate.
+one step overlap and are not independent, so the coverage is approximate. A model whose errors were nearly all of one
+sign would have an interval beside its forecast; then it is widened to the forecast, never narrowed.
 """
 
 from typing import Any
@@ -156,5 +157,7 @@ def _interval(path: np.ndarray, errors: list[np.ndarray | None]) -> dict[float, 
             n = len(known)
             for level in LEVELS:  # the conformal rank: one step further out than the sample quantile
                 rank = np.floor((n + 1) * level) if level < 0.5 else np.ceil((n + 1) * level)
-                out[level][h, j] = path[h, j] * np.exp(known[int(np.clip(rank, 1, n)) - 1])
+                error = known[int(np.clip(rank, 1, n)) - 1]
+                error = min(error, 0.0) if level < 0.5 else max(error, 0.0)
+                out[level][h, j] = path[h, j] * np.exp(error)
     return out

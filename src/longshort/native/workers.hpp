@@ -8,6 +8,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
 namespace longshort {
 
 inline void relax() {
@@ -18,12 +22,17 @@ inline void relax() {
 #endif
 }
 
+// A process copied by fork has none of the threads. There the caller does every worker's part itself: the same bits.
 class Workers {
 public:
     explicit Workers(int threads) {
         for (int i = 1; i < threads; ++i) crew_.emplace_back([this, i] { serve(i); });
     }
     ~Workers() {
+        if (forked()) {
+            for (std::thread& worker : crew_) worker.detach();  // nobody is there to be waited for
+            return;
+        }
         stopping_.store(true);
         ticket_.fetch_add(1);
         ticket_.notify_all();
@@ -36,7 +45,10 @@ public:
 
     // Call job(worker) once in every worker, the caller being worker 0, and return when all are done.
     void run(const std::function<void(int)>& job) {
-        if (crew_.empty()) return job(0);
+        if (crew_.empty() || forked()) {
+            for (int i = 0; i < count(); ++i) job(i);
+            return;
+        }
         job_ = &job;
         pending_.store(static_cast<int>(crew_.size()), std::memory_order_relaxed);
         ticket_.fetch_add(1, std::memory_order_release);
@@ -61,6 +73,13 @@ private:
             value.wait(now, std::memory_order_acquire);
         }
     }
+
+#if defined(__unix__) || defined(__APPLE__)
+    bool forked() const { return getpid() != home_; }
+    const pid_t home_ = getpid();
+#else
+    static constexpr bool forked() { return false; }
+#endif
 
     void serve(int worker) {
         uint32_t seen = 0;
