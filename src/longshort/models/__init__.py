@@ -7,6 +7,7 @@ from .._lazy import attach
 
 _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None: a sub-module
     "AutoRegression": "baselines",
+    "Conformal": "conformal",
     "Drift": "baselines",
     "Ensemble": "ensemble",
     "HistoricalMean": "baselines",

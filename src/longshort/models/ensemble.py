@@ -560,10 +560,12 @@ class EnsembleStream:
 
 @contextlib.contextmanager
 def _blaming(name: str) -> Iterator[None]:
-    """Say which member failed, in an error of the same class where it is one of ours."""
+    """Say which member failed, in an error of the same class where it is one of ours; nothing where it has no name."""
     try:
         yield
     except Exception as error:
+        if not name:
+            raise
         kind = type(error) if isinstance(error, LongshortError) else TrainingError
         raise kind(f"Member {name!r} of the ensemble failed: {error}") from error
 

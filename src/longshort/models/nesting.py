@@ -153,3 +153,26 @@ def load_ensemble(cls: Any, directory: Any) -> Any:
     if histories:
         model.histories_, model.history_ = histories, histories[0]
     return model
+
+
+def save_conformal(model: Any, directory: Any) -> str:
+    """Write a fitted forecaster with its calibration errors."""
+    document = {"model": model.to_dict(), "until": model.until_, "symbols": list(model.scores_)}
+    tensors = {"scores": {str(i): scores for i, scores in enumerate(model.scores_.values())}}
+    return save_with_parts(directory, "conformal", document, {"forecaster": model.forecaster_}, tensors)
+
+
+def load_conformal(cls: Any, directory: Any) -> Any:
+    """Read it back; intervals have the bits they had before saving."""
+    found, parts = load_with_parts(directory, "conformal")
+    document = found.documents["model"]
+    try:
+        model = cls.from_dict(document["model"])
+        scores = found.tensors["scores"]
+        model.scores_ = {symbol: scores[str(i)] for i, symbol in enumerate(document["symbols"])}
+        model.until_, model.forecaster_ = int(document["until"]), parts["forecaster"]
+    except (KeyError, TypeError, InputError) as error:
+        raise ArtifactError(f"{directory} describes intervals this version cannot build: {error}") from error
+    if any(s.ndim != 1 or len(s) < model.fewest or not (s >= 0).all() for s in model.scores_.values()):
+        raise ArtifactError(f"{directory} does not hold the errors it describes. Save the model again.")
+    return model
