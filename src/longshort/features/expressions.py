@@ -359,7 +359,7 @@ class Stepper:
             seconds).
         """
         if not isinstance(row, np.ndarray):
-            row = self._gathered(row)
+            row = self.gathered(row)
         if self._custom:
             row = self._with_custom(row)
         out = np.empty(self._shape)
@@ -374,14 +374,31 @@ class Stepper:
 
     def feed(self, bars: "Bars") -> "Stepper":
         """Take all rows of `bars` without returning anything, for a warm start; return self."""
-        if self._custom:
-            for i in range(len(bars.time)):
-                self.step(bars.row(i))
-        else:
-            self._state.run([_column(bars, name) for name in self._columns], len(bars.time), None)
+        self.tail(bars, 0)
         return self
 
-    def _gathered(self, row: Mapping[str, Any]) -> np.ndarray:
+    def tail(self, bars: "Bars", n: int) -> np.ndarray:
+        """Take all rows of `bars` and return the features of the last `n`, (n, n_symbols, n_features)."""
+        first = max(0, len(bars.time) - n)
+        out = np.empty((len(bars.time) - first, self.n_symbols, len(self.features)))
+        if self._custom:
+            for i in range(len(bars.time)):
+                features = self.step(bars.row(i))
+                if i >= first:
+                    out[i - first] = features.reshape(out.shape[1:])
+        else:
+            columns = [_column(bars, name) for name in self._columns]
+            self._state.run([column[:first] for column in columns], first, None)
+            self._state.run([column[first:] for column in columns], len(out), out)
+        return out
+
+    @property
+    def native(self) -> Any:
+        """The compiled state, for whoever steps it natively; None where a feature is a user's own function."""
+        return None if self._custom else self._state
+
+    def gathered(self, row: Mapping[str, Any]) -> np.ndarray:
+        """Return a row's raw columns, (n_inputs, n_symbols), in an array that the next call uses again."""
         try:
             gather(row, self._inputs, self._row)
         except KeyError as error:

@@ -42,12 +42,16 @@ class Loss:
         Whether a batch must hold whole runs of one symbol, or whole dates.
     calibrated : bool
         Whether what the network says is put on the scale of the outcomes by an affine map learned on validation rows.
+    plain : bool
+        Whether the point forecast is the first output, unscaled (and nothing below zero for a volatility): a stream
+        then reads it natively.
     """
 
     name: ClassVar[str] = ""
     native: ClassVar[bool] = True
     grouped: ClassVar[str | None] = None
     calibrated: ClassVar[bool] = False
+    plain: ClassVar[bool] = False
 
     def outputs(self, target: Any, n_targets: int = 1) -> int:
         """Return how many numbers a network must put out."""
@@ -98,6 +102,8 @@ class Loss:
 
 class _PerTarget(Loss):
     """A loss of single errors: one output a target, so several horizons at once."""
+
+    plain: ClassVar[bool] = True
 
     def outputs(self, target: Any, n_targets: int = 1) -> int:
         return n_targets
@@ -203,6 +209,7 @@ class Gaussian(Loss):
     """
 
     name: ClassVar[str] = "gaussian"
+    plain: ClassVar[bool] = True
 
     def outputs(self, target: Any, n_targets: int = 1) -> int:
         super().outputs(target, n_targets)
@@ -225,6 +232,7 @@ class StudentT(Loss):
     """
 
     name: ClassVar[str] = "student_t"
+    plain: ClassVar[bool] = True
 
     def outputs(self, target: Any, n_targets: int = 1) -> int:
         super().outputs(target, n_targets)

@@ -66,6 +66,11 @@ def _why_torch(model: Any) -> str | None:
     return "precision is 'mixed'" if model.precision == "mixed" else None
 
 
+def steps_by_row(model: Any) -> bool:
+    """Return whether a window can be taken row by row: the native LSTM. Any other network needs the whole window."""
+    return engine_of(model) == "native" and model.network == "lstm"
+
+
 def make_engine(model: Any, n_inputs: int, seed: int, threads: int = 1, options: dict[str, Any] | None = None):
     """Build the engine for a model's shape; `options` are those of training: the loss's, and a sequence's lengths."""
     chosen: dict[str, Any] = model.loss_.engine_options() if options is None else options

@@ -43,12 +43,6 @@ std::vector<Column> columns_of(const Program& program, const std::vector<Doubles
     return columns;
 }
 
-void check_symbols(const Program& program, int64_t n_symbols) {
-    for (const Instruction& node : program.code)
-        if (node.op == FETCH && node.p[1] >= double(n_symbols))
-            throw std::invalid_argument("feature program: a fetched symbol lies outside the panel");
-}
-
 // Symbols that share a state, and bars they take at a time: enough to hide the interpreter, few enough for the caches.
 // After a stretch of bars memory is asked for ahead.
 constexpr int64_t BLOCK = 64, CHUNK = 16, STRETCH = 64;
@@ -92,7 +86,7 @@ void run_history(const Compiled& compiled, const std::vector<Doubles>& inputs, i
                  Result out, int64_t out_from, int threads, bool fresh) {
     const Program& program = *compiled.program;
     std::vector<Column> columns = columns_of(program, inputs, n_bars, n_symbols);
-    check_symbols(program, n_symbols);
+    program.check_symbols(n_symbols);
     if (out_from < 0 || out_from > n_bars ||
         int64_t(out.size()) != (n_bars - out_from) * n_symbols * int64_t(program.outputs.size()))
         throw std::invalid_argument("feature program: the output has the wrong shape");
@@ -122,57 +116,45 @@ void run_history(const Compiled& compiled, const std::vector<Doubles>& inputs, i
     for (std::thread& helper : helpers) helper.join();
 }
 
-class Stepper {
-public:
-    Stepper(const Compiled& compiled, int64_t n_symbols)
-        : program_(compiled.program), n_symbols_(n_symbols), state_(compiled.program, 0, n_symbols, 1),
-          columns_(size_t(program_->n_inputs)) {
-        check_symbols(*program_, n_symbols);
-    }
-    void step(Row row, Result out) {
-        if (int(row.shape(0)) != program_->n_inputs || int64_t(row.shape(1)) != n_symbols_ ||
-            int64_t(out.size()) != n_symbols_ * int64_t(program_->outputs.size()))
-            throw std::invalid_argument("feature program: the row has the wrong shape");
-        for (size_t k = 0; k < columns_.size(); k++) columns_[k] = {row.data() + int64_t(k) * n_symbols_, 0, 1, 1};
-        state_.run(columns_.data(), 0, 1, n_symbols_, out.data(), 0);
-    }
-    void run(const std::vector<Doubles>& inputs, int64_t n_bars, nb::object out) {
-        std::vector<Column> columns = columns_of(*program_, inputs, n_bars, n_symbols_);
-        double* to = nullptr;
-        if (!out.is_none()) {
-            Result result = nb::cast<Result>(out);
-            if (int64_t(result.size()) != n_bars * n_symbols_ * int64_t(program_->outputs.size()))
-                throw std::invalid_argument("feature program: the output has the wrong shape");
-            to = result.data();
-        }
-        nb::gil_scoped_release release;
-        state_.run(columns.data(), 0, n_bars, n_symbols_, to, 0);
-    }
-    nb::bytes snapshot() {
-        std::string bytes(8 + size_t(state_.size()) * 8, '\0');
-        int64_t time = state_.time();
-        std::memcpy(bytes.data(), &time, 8);
-        std::memcpy(bytes.data() + 8, state_.memory(), size_t(state_.size()) * 8);
-        return nb::bytes(bytes.data(), bytes.size());
-    }
-    void restore(nb::bytes bytes) {
-        if (int64_t(bytes.size()) != 8 + state_.size() * 8)
-            throw std::invalid_argument("feature program: the snapshot has the wrong size");
-        int64_t time;
-        std::memcpy(&time, bytes.c_str(), 8);
-        if (time < 0) throw std::invalid_argument("feature program: the snapshot is damaged");
-        state_.set_time(time);
-        std::memcpy(state_.memory(), bytes.c_str() + 8, size_t(state_.size()) * 8);
-    }
-    void reset() { state_.reset(); }
-    int64_t time() const { return state_.time(); }
+void step(Stepper& stepper, Row row, Result out) {
+    if (int(row.shape(0)) != stepper.program().n_inputs || int64_t(row.shape(1)) != stepper.n_symbols() ||
+        int64_t(out.size()) != stepper.n_symbols() * stepper.n_outputs())
+        throw std::invalid_argument("feature program: the row has the wrong shape");
+    stepper.step(row.data(), out.data());
+}
 
-private:
-    std::shared_ptr<const Program> program_;
-    int64_t n_symbols_;
-    State state_;
-    std::vector<Column> columns_;
-};
+void run(Stepper& stepper, const std::vector<Doubles>& inputs, int64_t n_bars, nb::object out) {
+    std::vector<Column> columns = columns_of(stepper.program(), inputs, n_bars, stepper.n_symbols());
+    double* to = nullptr;
+    if (!out.is_none()) {
+        Result result = nb::cast<Result>(out);
+        if (int64_t(result.size()) != n_bars * stepper.n_symbols() * stepper.n_outputs())
+            throw std::invalid_argument("feature program: the output has the wrong shape");
+        to = result.data();
+    }
+    nb::gil_scoped_release release;
+    stepper.state().run(columns.data(), 0, n_bars, stepper.n_symbols(), to, 0);
+}
+
+nb::bytes snapshot(Stepper& stepper) {
+    State& state = stepper.state();
+    std::string bytes(8 + size_t(state.size()) * 8, '\0');
+    int64_t time = state.time();
+    std::memcpy(bytes.data(), &time, 8);
+    std::memcpy(bytes.data() + 8, state.memory(), size_t(state.size()) * 8);
+    return nb::bytes(bytes.data(), bytes.size());
+}
+
+void restore(Stepper& stepper, nb::bytes bytes) {
+    State& state = stepper.state();
+    if (int64_t(bytes.size()) != 8 + state.size() * 8)
+        throw std::invalid_argument("feature program: the snapshot has the wrong size");
+    int64_t time;
+    std::memcpy(&time, bytes.c_str(), 8);
+    if (time < 0) throw std::invalid_argument("feature program: the snapshot is damaged");
+    state.set_time(time);
+    std::memcpy(state.memory(), bytes.c_str() + 8, size_t(state.size()) * 8);
+}
 
 Compiled compile(Integers ops, Integers operands, Doubles parameters, Integers outputs, int n_inputs) {
     const int64_t n = int64_t(ops.size());
@@ -196,11 +178,13 @@ void bind_features(nb::module_& m) {
         .def_prop_ro("rows", [](const Compiled& c) { return c.program->rows; })
         .def_prop_ro("size", [](const Compiled& c) { return c.program->code.size(); });
     nb::class_<Stepper>(m, "FeatureStepper", "The carried state of a program for all symbols.")
-        .def(nb::init<const Compiled&, int64_t>(), "program"_a, "n_symbols"_a)
-        .def("step", &Stepper::step, "row"_a.noconvert(), "out"_a.noconvert())
-        .def("run", &Stepper::run, "inputs"_a, "n_bars"_a, "out"_a.none())
-        .def("snapshot", &Stepper::snapshot)
-        .def("restore", &Stepper::restore, "snapshot"_a)
-        .def("reset", &Stepper::reset)
-        .def_prop_ro("time", &Stepper::time);
+        .def("__init__", [](Stepper* self, const Compiled& compiled, int64_t n_symbols) {
+            new (self) Stepper(compiled.program, n_symbols);
+        }, "program"_a, "n_symbols"_a)
+        .def("step", &step, "row"_a.noconvert(), "out"_a.noconvert())
+        .def("run", &run, "inputs"_a, "n_bars"_a, "out"_a.none())
+        .def("snapshot", &snapshot)
+        .def("restore", &restore, "snapshot"_a)
+        .def("reset", [](Stepper& stepper) { stepper.state().reset(); })
+        .def_prop_ro("time", [](Stepper& stepper) { return stepper.state().time(); });
 }

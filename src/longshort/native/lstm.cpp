@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -10,6 +11,7 @@
 
 #include "lstm_trainer.hpp"
 #include "python.hpp"
+#include "ticker.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -240,6 +242,17 @@ public:
         const Series series = series_;
         if (!out.empty()) locked([&] { trainer_.carry(series, starts.data(), n, steps, state, out.data()); });
         return to_numpy(out.data(), {steps, n, outputs});
+    }
+
+    std::shared_ptr<Served> serve(std::vector<int> columns, nb::handle center, nb::handle scale, bool carry) {
+        auto [c, s] = scaling(center, scale);
+        std::shared_ptr<Served> served;
+        locked([&, &c = c, &s = s] {
+            served = std::make_shared<ServedNetwork<T>>(
+                ServedShape{trainer_.shape(), trainer_.options().head_activation, c, s, columns, carry}, trainer_.map(),
+                std::as_const(trainer_).parameters().data());
+        });
+        return served;
     }
 
     nb::dict weights() {
@@ -509,6 +522,8 @@ void bind_trainer(nb::module_& m, const char* name, const char* doc) {
              "Outputs (n, n_outputs) after the windows' last steps. A row depends on its window and the weights only, to the bit.")
         .def("predict_windows", &P::predict_windows, "windows"_a, "center"_a = nb::none(), "scale"_a = nb::none(),
              "Outputs for windows (n, lookback, n_inputs) given as such: the bits of `predict` on the same data.")
+        .def("serve", &P::serve, "columns"_a, "center"_a, "scale"_a, "carry"_a = false,
+             "The network as it is now, for a Ticker; it serves these columns of a row.")
         .def("gradient", &P::gradient, "starts"_a, "targets"_a, "sample_weight"_a = nb::none(),
              "dropout_step"_a = nb::none(), "Gradient of the mean loss by name.")
         .def("carry_states", &P::carry_states, "n"_a,

@@ -315,6 +315,12 @@ void Program::find_actions() {
     }
 }
 
+void Program::check_symbols(int64_t n_symbols) const {
+    for (const Instruction& node : code)
+        if (node.op == FETCH && node.p[1] >= double(n_symbols))
+            throw std::invalid_argument("feature program: a fetched symbol lies outside the panel");
+}
+
 // A row that nobody reads with a lag is free again after its last reader, so such rows take turns in a few slots, which
 // stay in the nearest cache. An instruction never writes where one of its operands lies.
 void Program::share_slots() {
@@ -624,8 +630,10 @@ void State::run(const Column* columns, int64_t begin, int64_t end, int64_t n_sym
                 bool streams) {
     const int64_t n_outputs = int64_t(program_->outputs.size());
     streams = streams && CAN_STREAM && n_outputs % LANES == 0 && uintptr_t(out) % sizeof(vec) == 0;
-    std::vector<Cursor> outputs;
-    std::vector<const double*> rows(static_cast<size_t>(n_outputs));
+    std::vector<Cursor>& outputs = outputs_;
+    std::vector<const double*>& rows = rows_out_;
+    outputs.reserve(size_t(n_outputs));
+    rows.resize(size_t(n_outputs));
     for (int64_t bar = begin, bars; bar < end; bar += bars) {
         bars = std::min(chunk_, end - bar);
         step(columns, bar, bars);
@@ -650,6 +658,12 @@ void State::run(const Column* columns, int64_t begin, int64_t end, int64_t n_sym
         for (Cursor& ring : rings_) ring.forward(bars, width_);
     }
     if (streams) stream_end();
+}
+
+Stepper::Stepper(std::shared_ptr<const Program> program, int64_t n_symbols)
+    : program_(std::move(program)), n_symbols_(n_symbols), state_(program_, 0, n_symbols, 1),
+      columns_(size_t(program_->n_inputs)) {
+    program_->check_symbols(n_symbols);
 }
 
 }  // namespace features

@@ -58,6 +58,7 @@ struct Program {
     int n_inputs = 0;
     bool crosses_symbols = false;
 
+    void check_symbols(int64_t n_symbols) const;
     Program(const int32_t* ops, const int32_t* operands, const double* parameters, int64_t n, const int32_t* outs,
             int64_t n_outs, int n_inputs);
 
@@ -132,6 +133,29 @@ private:
     std::vector<double*> states_;  // first row of its carried state
     std::vector<uint8_t> steady_;  // recursive instruction whose symbols are all past their start: the quick path
     std::vector<int32_t> order_;   // scratch of rank
+    std::vector<Cursor> outputs_;  // scratch of run
+    std::vector<const double*> rows_out_;
+};
+
+// The carried state of a program for all symbols: what runs live.
+class Stepper {
+public:
+    Stepper(std::shared_ptr<const Program> program, int64_t n_symbols);
+    // One bar: `row` is (inputs, symbols), `out` (symbols, outputs).
+    void step(const double* row, double* out) {
+        for (size_t k = 0; k < columns_.size(); k++) columns_[k] = {row + int64_t(k) * n_symbols_, 0, 1, 1};
+        state_.run(columns_.data(), 0, 1, n_symbols_, out, 0);
+    }
+    const Program& program() const { return *program_; }
+    int64_t n_symbols() const { return n_symbols_; }
+    int64_t n_outputs() const { return int64_t(program_->outputs.size()); }
+    State& state() { return state_; }
+
+private:
+    std::shared_ptr<const Program> program_;
+    int64_t n_symbols_;
+    State state_;
+    std::vector<Column> columns_;
 };
 
 }  // namespace features
