@@ -298,10 +298,11 @@ def test_what_is_no_plain_lstm_is_no_ticker():
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("network", ["gru", "lstm"])
-def test_a_torch_network_is_asked_about_the_whole_window(network, bars):
+@pytest.mark.parametrize("options", [{"network": "gru"}, {"engine": "torch"}, {"symbol_embedding": 2}])
+def test_a_torch_network_is_asked_about_the_whole_window(options, bars):
     pytest.importorskip("torch")
-    model = small(network=network, engine="torch", seeds=2, hidden=(5,)).fit(bars.until(int(bars.time[119])))
-    stream = model.stream(bars.until(int(bars.time[119])))
+    model = small(**options, seeds=2, hidden=(5,)).fit(bars.until(int(bars.time[119])))
+    columns = bars.select(["C", "A"])
+    stream = model.stream(columns.until(int(bars.time[119])))
     assert stream.way == "recomputed"
-    assert streamed(stream, bars, 120).tobytes() == model.predict(bars).mean[120:].tobytes()
+    assert streamed(stream, columns, 120).tobytes() == model.predict(columns).mean[120:].tobytes()

@@ -17,7 +17,7 @@ from ..bars import Bars, State
 from ..errors import InputError, SetupError, did_you_mean
 from ..features.windows import Windows, broken_cells, check_lookback
 from ..native import core
-from .network import bind, make_engine, steps_by_row
+from .network import bind, make_engine, steps_by_row, symbol_numbers
 
 MOST_STATE_BYTES = 2**31
 """States of a window are kept up to this size; beyond, every forecast runs through its window again."""
@@ -228,7 +228,7 @@ class _Windows:
     """The last rows of features, and at every row the engine that `predict` would ask about them."""
 
     def __init__(self, model: Any, symbols: Sequence[str], stepper: Any):
-        self._model, self._stepper = model, stepper
+        self._model, self._stepper, self._numbers = model, stepper, symbol_numbers(model, symbols)
         n_features = len(model.program_)
         self._ring = np.full((model.lookback, len(symbols), n_features), np.nan)
         self._engines = []
@@ -252,7 +252,7 @@ class _Windows:
         for seed, columns, engine, net in self._engines:
             ready = windows.take(np.isin(windows.columns, columns))
             if len(ready):
-                bind(engine, ready, net.inputs)
+                bind(engine, ready, net.inputs, self._numbers)
                 said[seed, ready.columns] = net.said(self._model, engine.predict(ready.starts))["mean"]
         return said.mean(axis=0)
 
