@@ -58,6 +58,11 @@ def model(bars):
     return small(seeds=3).fit(bars)
 
 
+@pytest.fixture(scope="module")
+def carrying(bars):
+    return small(seeds=2, context="carry").fit(bars)
+
+
 def raw_row(stream, bars, i):
     """The array form of a row, with its states."""
     row = bars.row(i) | {"time": bars.time[i] / 1e9}
@@ -86,6 +91,8 @@ KINDS = {
     "gaussian": {"loss": "gaussian", "seeds": 2},
     "direction": {"loss": "cross_entropy", "target": forward_direction(1), "per_symbol": True},
     "horizons": {"target": [forward_return(1), forward_return(3)]},
+    "carried": {"context": "carry", "seeds": 2},
+    "carried, per symbol, quantiles": {"context": "carry", "per_symbol": True, "loss": "quantile"},
     "own function": {"inputs": [log_return(), causal(last_of_windows, lookback=3, fields=("close",))]},
 }
 
@@ -99,20 +106,22 @@ def test_a_stream_says_what_predict_says(kind, bars):
     assert np.isnan(said[len(bars) - 40, 0])
     for warm in (0, 3, 95):
         stream = model.stream(bars.until(int(bars.time[warm - 1])) if warm else None)
-        assert stream.way == "staggered"
+        assert stream.way == ("carried" if "carried" in kind else "staggered")
         assert streamed(stream, bars, warm).tobytes() == said[warm:].tobytes()
 
 
-def test_many_symbols_say_what_predict_says():
+@pytest.mark.parametrize("context", ["window", "carry"])
+def test_many_symbols_say_what_predict_says(context):
     bars = market(60, tuple(f"S{i}" for i in range(41)))
-    model = small(seeds=2).fit(bars)
+    model = small(seeds=2, context=context).fit(bars)
     stream = model.stream(bars.until(int(bars.time[29])))
     assert streamed(stream, bars, 30).tobytes() == model.predict(bars).mean[30:].tobytes()
 
 
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
-def test_no_chunking_settling_or_restart_changes_a_bit(data, bars, model):
+def test_no_chunking_settling_or_restart_changes_a_bit(data, bars, model, carrying):
+    model = data.draw(st.sampled_from([model, carrying]))
     said = model.predict(bars).mean
     i = data.draw(st.integers(1, 120))
     stream = model.stream(bars.until(int(bars.time[i - 1])))
@@ -197,12 +206,14 @@ def test_a_user_s_own_function_is_in_the_snapshot(bars):
     assert said.tobytes() == model.predict(bars).mean[100:].tobytes()
 
 
-def test_a_snapshot_of_something_else_or_a_damaged_one_is_refused(bars, model):
+def test_a_snapshot_of_something_else_or_a_damaged_one_is_refused(bars, model, carrying):
     kept = model.stream(bars).snapshot()
     with pytest.raises(InputError, match="another model or other symbols"):
         small(lookback=7).fit(bars).stream().restore(kept)
     with pytest.raises(InputError, match="another model or other symbols"):
         model.stream(bars.select(["A", "B"])).restore(kept)
+    with pytest.raises(InputError, match="another model or other symbols"):  # states belong to their networks
+        carrying.stream().restore(small(seeds=2, context="carry", seed=4).fit(bars).stream(bars).snapshot())
     with pytest.raises(InputError, match="lacks 'rows'"):
         model.stream().restore({name: array for name, array in kept.items() if name != "rows"})
     with pytest.raises(InputError, match="damaged"):

@@ -56,8 +56,6 @@ class Stream:
     """
 
     def __init__(self, model: Any, bars: "Bars | None" = None):
-        if model.context == "carry":
-            raise InputError("A stream serves models that learned from windows. Use predict, or context='window'.")
         self.symbols = tuple(model.symbols_ if bars is None else bars.symbols)
         if bars is not None:
             model.check_symbols(bars)
