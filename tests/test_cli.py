@@ -49,7 +49,18 @@ def study(tmp_path, monkeypatch) -> Path:
 def test_help_lists_every_verb(capsys):
     assert run("--help") == 0
     shown = capsys.readouterr().out
-    for verb in ("demo", "predict", "init", "check", "walk-forward", "train", "tearsheet", "referee", "doctor"):
+    for verb in (
+        "demo",
+        "predict",
+        "init",
+        "check",
+        "walk-forward",
+        "train",
+        "tearsheet",
+        "referee",
+        "ledger",
+        "doctor",
+    ):
         assert verb in shown
 
 
@@ -251,3 +262,23 @@ def test_errors_of_the_library_become_exit_code_two(monkeypatch, capsys):
     monkeypatch.setattr("longshort.config.init", fail)
     assert run("init") == 2
     assert capsys.readouterr().err == "longshort: there are no bars\n"
+
+
+def test_the_ledger_is_shown_and_verified_and_an_edit_is_found(tmp_path, capsys):
+    from longshort import ledger
+
+    with ledger.project(tmp_path) as book:
+        book.record("trial", trial="a", what="walk_forward", sharpe=0.05)
+        book.record("trial", trial="b", what="walk_forward")
+    assert run("ledger", "show", tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "Sharpe per bar +0.050" in shown
+    assert "2 records, 2 trials, chain intact" in shown
+    assert run("ledger", "verify", tmp_path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["trials"] == 2
+    file = tmp_path / "ledger.jsonl"
+    file.write_text(file.read_text().replace("0.05", "0.51"))
+    assert run("ledger", "verify", tmp_path) == 2
+    assert "was edited" in capsys.readouterr().err
+    assert run("ledger", "forge", tmp_path) == 2
+    assert run("ledger", "show", tmp_path / "nowhere") == 2

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -271,6 +272,37 @@ def referee(
         _print_json(verdict.to_dict())
     _print_verdict(_console(as_json), verdict)
     raise typer.Exit(verdict.exit_code)
+
+
+@app.command()
+def ledger(
+    action: Annotated[str, typer.Argument(help="show: the trials and reads; verify: check the chain.")] = "show",
+    folder: Annotated[Path, typer.Argument(help="A run or project folder.")] = Path("."),
+    as_json: Json = False,
+) -> None:
+    """Show what was tried in a project, or verify that nothing was edited or cut."""
+    from .ledger import TRIAL, Ledger
+
+    if action not in ("show", "verify"):
+        raise InputError(f"The ledger can be shown or verified, was asked to {action!r}. Write show or verify.")
+    book = Ledger(folder)
+    if book.file is None or not book.file.exists():
+        raise InputError(f"There is no ledger.jsonl in {folder}. Name a run folder, such as runs/demo.")
+    records, console = book.records(), _console(as_json)
+    if as_json:
+        found = {"trials": book.trials(), "head": book.head, "n_records": len(records)}
+        _print_json(found | ({"records": [r.to_dict() for r in records]} if action == "show" else {}))
+    if action == "show":
+        for record in records:
+            day = datetime.fromtimestamp(record.time / 1e9, UTC).strftime("%Y-%m-%d %H:%M")
+            what, sharpe = record.facts.get("what", ""), record.facts.get("sharpe")
+            note = "" if sharpe is None else f"  Sharpe per bar {sharpe:+.3f}"
+            line = f"{record.index:5}  {day}  {record.kind:6}  {what}{note}  {record.digest[:12]}"
+            console.print(line, highlight=False)
+    trials = sum(1 for record in records if record.kind == TRIAL)
+    console.print(
+        f"{len(records)} records, {trials} trials, chain intact up to {book.head[:16]}", highlight=False, soft_wrap=True
+    )
 
 
 @app.command()

@@ -145,7 +145,8 @@ def test_one_configuration_is_one_trial_however_often_it_runs(own_ledger):
     assert walk_forward(model, BARS, WalkForward("2Y", "1Y"), baselines=[]).trials == 3
     assert walk_forward(model, BARS.until(int(BARS.time[1200])), CV, baselines=[]).trials == 4
     study = walk_forward(Noise(forward_log_return(1), seed=9), BARS, CV, baselines=[])
-    assert (study.trials, own_ledger.verify()) == (5, 5)
+    assert study.trials == len(own_ledger.records("trial")) == 5
+    assert own_ledger.verify() == 5 + 6  # the reads of test rows beside them
     assert "5 configurations were tried (run folder" in study.verdict().sentence
     assert own_ledger.records("trial")[0].facts["bars"] == BARS.digest
 
@@ -313,7 +314,19 @@ def test_a_study_saved_in_a_project_notes_the_ledger(own_ledger, tmp_path):
     study = walk_forward(Noise(forward_log_return(1)), BARS, CV, baselines=[], seeds=1)
     study.save(tmp_path / "study")
     noted = keeping.ledger_of(tmp_path / "study")
-    assert noted == {"records": 1, "head": own_ledger.head}
+    assert noted == {"records": 2, "head": own_ledger.head}  # the trial and the look at the test rows
     with ledger.project(None):
         study.save(tmp_path / "outside")
     assert keeping.ledger_of(tmp_path / "outside") is None
+
+
+def test_a_second_look_at_the_same_test_rows_is_counted_and_said(own_ledger):
+    first = walk_forward(HistoricalMean(forward_log_return()), BARS, CV, baselines=[])
+    again = walk_forward(HistoricalMean(forward_log_return()), BARS, CV, baselines=[])
+    other = walk_forward(Drift(forward_log_return()), BARS, CV, baselines=[])
+    elsewhere = walk_forward(Drift(forward_log_return()), BARS.until(int(BARS.time[-40])), CV, baselines=[])
+    assert [s.reads for s in (first, again, other, elsewhere)] == [1, 2, 3, 1]
+    assert "looked at for the 3rd time" in other.verdict().sentence
+    assert "looked at" not in first.verdict().sentence
+    assert [s.trials for s in (first, again, other)] == [1, 1, 2]
+    assert len(own_ledger.records("read")) == 4

@@ -232,8 +232,11 @@ def _remember(study: "Study") -> "Study":
         facts["sharpe"] = earned["sharpe_per_bar"]
     facts["forecasts"] = study.forecast.digest
     trials = book.record_trial(ledger.digest_of({"study": configuration, "bars": bars.digest}), **facts)
+    rows = ledger.digest_of({"bars": bars.digest, "decisions": study.time.tolist(), "target": study.target.to_dict()})
+    book.record("read", rows=rows, what="test rows", configuration=ledger.digest_of(configuration))
+    reads = sum(record.facts["rows"] == rows for record in book.records("read"))
     sharpes = [f["sharpe"] for record in book.records(ledger.TRIAL) if "sharpe" in (f := record.facts)]
-    return replace(study, trials=trials, trials_where=book.where, trial_sharpes=tuple(sharpes))
+    return replace(study, trials=trials, trials_where=book.where, trial_sharpes=tuple(sharpes), reads=reads)
 
 
 # -------------------------------------------------------------------------------------------------------------- results
@@ -297,6 +300,7 @@ class Study:
     trials: int = 1
     trials_where: str = "this process"
     trial_sharpes: tuple[float, ...] = ()
+    reads: int = 1
 
     @property
     def time(self) -> np.ndarray:
@@ -340,6 +344,7 @@ class Study:
             trials=self.trials,
             trials_where=self.trials_where,
             trial_sharpes=self.trial_sharpes,
+            reads=self.reads,
             failures=tuple(f"fold {f.number}: {f.failure}" for f in self.folds if f.failure),
         )
 

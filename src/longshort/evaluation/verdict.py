@@ -76,6 +76,8 @@ class Evidence:
         Forecast quantiles in units of the target; `std`, predicted deviations, does for a normal distribution.
     trials, trials_where, trial_sharpes
         How many configurations were tried, where that was counted, and the Sharpe ratios per bar they left.
+    reads : int
+        How often these test rows have been looked at, this time included.
     failures : tuple of str
         Reasons of failed folds.
     dated : bool
@@ -116,6 +118,7 @@ class Evidence:
     trials: int = 1
     trials_where: str = "this process"
     trial_sharpes: tuple[float, ...] = ()
+    reads: int = 1
     failures: tuple[str, ...] = ()
     dated: bool = True
 
@@ -306,6 +309,7 @@ class _Case:
             "coverage": self._coverage(),
             "trials": e.trials,
             "trials_where": e.trials_where,
+            "reads": e.reads,
             "lucky": 1 - (1 - LEVEL) ** max(e.trials, 1),
             "failures": list(e.failures),
         }

@@ -54,10 +54,17 @@ def _caveats(d: dict[str, Any]) -> str:
         if d["edge"]:
             tried += f": the best of as many useless ones passes a 5 % test in {100 * d['lucky']:.0f} % of cases"
         notes.append(tried)
+    if d["reads"] > 1:
+        notes.append(f"these test rows were looked at for the {_ordinal(d['reads'])} time")
     if d["failures"]:
         n = len(d["failures"])
         notes.append(f"{n} fold{'s' * (n > 1)} failed and {'are' if n > 1 else 'is'} not judged")
     return (_capital("; ".join(notes)) + ".") if notes else ""
+
+
+def _ordinal(n: int) -> str:
+    ending = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{ending}"
 
 
 def remarks(d: dict[str, Any]) -> list[str]:
