@@ -578,7 +578,19 @@ def _well_formed(manifest: Any) -> bool:
     )
 
 
-def _parse_json(data: bytes, name: str, path: Path) -> Any:
+def strict_json(text: str) -> Any:
+    """Parse JSON and raise `ValueError` for what parsers differ about: repeated keys, NaN, infinity, 1e999.
+
+    Examples
+    --------
+    >>> strict_json('{"lookback": 60}')
+    {'lookback': 60}
+    >>> strict_json('{"lookback": 60, "lookback": 61}')
+    Traceback (most recent call last):
+    ...
+    ValueError: a key appears twice
+    """
+
     def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({key for key, _ in pairs}) != len(pairs):
             raise ValueError("a key appears twice")
@@ -593,9 +605,12 @@ def _parse_json(data: bytes, name: str, path: Path) -> Any:
             raise ValueError(f"{word} is too large")
         return value
 
+    return json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constants, parse_float=finite)
+
+
+def _parse_json(data: bytes, name: str, path: Path) -> Any:
     try:
-        text = _decode(data, name, path)
-        return json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constants, parse_float=finite)
+        return strict_json(_decode(data, name, path))
     except (ValueError, RecursionError) as error:
         if isinstance(error, ArtifactError):
             raise

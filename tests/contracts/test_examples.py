@@ -38,7 +38,11 @@ def imported(name: str):
         pytest.skip(str(error))
 
 
-EXTRAS = {"torch": r"\b(torch|nets)\b", "sklearn": r"\b(sklearn|gradient_boosting|support_vectors|ladder)\b"}
+EXTRAS = {
+    "torch": r"\b(torch|nets)\b",
+    "sklearn": r"\b(sklearn|gradient_boosting|support_vectors|ladder)\b",
+    "h5py": r"\.keras\b",
+}
 
 
 def needs_an_extra(test: doctest.DocTest) -> bool:

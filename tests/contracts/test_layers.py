@@ -20,9 +20,9 @@ MODULES = {
     if path.name != "__main__.py"
 }
 HEAVY = {
-    "alpaca", "arch", "exchange_calendars", "fastapi", "h5py", "matplotlib", "mlflow", "onnx", "onnxruntime", "optuna",
-    "pandas", "plotly", "pyarrow", "ray", "safetensors", "scipy", "sklearn", "skfolio", "statsmodels", "talib", "torch",
-    "transformers", "websockets", "yfinance",
+    "alpaca", "arch", "exchange_calendars", "fastapi", "h5py", "keras", "matplotlib", "mlflow", "onnx", "onnxruntime",
+    "optuna", "pandas", "plotly", "pyarrow", "ray", "safetensors", "scipy", "sklearn", "skfolio", "statsmodels",
+    "talib", "torch", "transformers", "websockets", "yfinance",
 }  # fmt: skip
 OWNERS = {"_panel": "bars"}  # a private helper belongs to its owner, and may name its types
 ONLY_IN_CLI = {"typer", "rich", "click"}

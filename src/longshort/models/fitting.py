@@ -108,13 +108,17 @@ class LSTMFitting:
         for s in range(model.seeds):
             threads = model.threads if model.seeds * len(self.groups) == 1 else 1
             options = self.loss.engine_options(output.transform(self.outcome[train]), output) | lengths
-            engine = make_engine(model, len(inputs.center), model.seed + s, threads, options)
+            engine = self.engine(len(inputs.center), model.seed + s, threads, options)
             bind(engine, self.windows, inputs, symbol_numbers(model, self.bars.symbols))
             patience = model.patience if epochs is None else None
             kept = None if self.checkpoint is None else Path(self.checkpoint) / f"{name}-{s}"
             training = Training(engine, learn, hold_out, epochs or model.epochs, patience, model.schedule, kept)
             members.append(_Member(training, inputs, output))
         return members
+
+    def engine(self, n_inputs: int, seed: int, threads: int, options: dict[str, Any]) -> Any:
+        """Build what trains one network."""
+        return make_engine(self.model, n_inputs, seed, threads, options)
 
     def _samples(
         self, train: np.ndarray, validation: np.ndarray, output: Scaling
