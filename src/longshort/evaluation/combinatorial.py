@@ -31,7 +31,7 @@ from ..forecast import FitsInSteps, Forecaster
 from ..models import fleet
 from . import statistics as st
 from .earnings import follow_signs
-from .fitting import copies, frozen
+from .fitting import copies, frozen, load_calendar
 from .study import decision_rows, information_free, target_of
 
 if TYPE_CHECKING:
@@ -204,6 +204,7 @@ def cross_validate(
     actual, ends = np.asarray(target.compute(bars)), np.asarray(target.label_end(bars))
     groups = cv.split(decision_rows(forecaster, bars, actual, ends))
     jobs = [_Job(forecaster, bars, groups, choice, cv, seeds) for choice in cv.choices()]
+    load_calendar(bars, target.info.horizon)
     for failure in fleet.run(jobs, threads, progress):
         if failure is not None:
             raise failure

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..forecast import FitsInSteps, Forecaster, Seeded
 from ..models import fleet
+from ..models.network import upcoming
 from .splits import Fold, Folds
 
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ class Job:
             )
         self.extras = {name: part[wanted] for name, part in said.extras().items()}
         return values[:, wanted]
+
+
+def load_calendar(bars: "Bars", horizon: int) -> None:
+    """Load the exchange's calendar before threads ask for it: building it changes warning filters of the process."""
+    upcoming(bars, horizon)
 
 
 def copies(forecaster: Forecaster, seeds: int) -> list[Any]:

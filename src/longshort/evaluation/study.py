@@ -20,7 +20,7 @@ from ..errors import ArtifactError, InputError
 from ..forecast import Forecast, Forecaster, target_of
 from ..models import fleet
 from ..models.readiness import ready_cells
-from .fitting import Job, collect, copies, frozen, rival_values
+from .fitting import Job, collect, copies, frozen, load_calendar, rival_values
 from .splits import NEVER, Fold, WalkForward
 from .verdict import Evidence, Verdict, judge
 
@@ -90,6 +90,7 @@ def walk_forward(
     jobs = [[Job(bars, f, rows, one) for one in copies(forecaster, seeds)] for f, rows in pairs]
     extra = {n: [Job(bars, f, rows, copy.deepcopy(rival)) for f, rows in pairs] for n, rival in rivals.items()}
     tasks = [job for group in (*jobs, *extra.values()) for job in group]
+    load_calendar(bars, target.info.horizon)
     errors = dict(zip(map(id, tasks), fleet.run(tasks, threads, progress), strict=True))
     folds_done, values, extras, histories = collect(folds, jobs, errors)
     rows = np.concatenate(folds.rows)
