@@ -81,7 +81,8 @@ $(VENV)/full-tools: $(VENV)/libraries
 
 .venv-bench/made: $(VENV)/made
 	@$(BIN)/python -m venv .venv-bench
-	@$(STEP) "Peers in .venv-bench: Keras, TensorFlow" .venv-bench/bin/python -m pip install -q tensorflow-cpu==2.21.0 keras==3.15.1
+	@$(STEP) "Peers in .venv-bench: Keras, TensorFlow, ONNX Runtime" .venv-bench/bin/python -m pip install -q tensorflow-cpu==2.21.0 \
+		keras==3.15.1 onnx==1.23.2 onnxruntime==1.31.1
 	@touch $@
 
 $(VENV)/build-tools: $(VENV)/made constraints.txt

@@ -1,4 +1,5 @@
 import io
+import os
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from longshort.features import causal, ema, forward_direction, forward_return, f
 from longshort.models import streaming
 from longshort.models.lstm import LSTM
 from longshort.models.streaming import Ticker
+from longshort.native import runnable_levels
 
 INPUTS = [log_return(), log_return().rolling_std(3), ema(2)]
 
@@ -197,6 +199,34 @@ def test_a_snapshot_is_kept_in_an_artifact_and_in_an_npz_file(bars, model, tmp_p
     expected = streamed(stream, bars, 100)
     for found in (kept, dict(np.load(file, allow_pickle=False))):
         assert streamed(model.stream().restore(found), bars, 100).tobytes() == expected.tobytes()
+
+
+LEVEL = """
+import sys
+sys.path.insert(0, {folder!r})
+import numpy as np
+import test_streaming as t
+from longshort.native import isa
+assert isa == {level!r}
+bars, model = t.market(), t.LSTM.load({folder_of_model!r})
+said = model.predict(bars).mean[100:].tobytes()
+assert t.streamed(model.stream(bars.until(int(bars.time[99]))), bars, 100).tobytes() == said
+kept = dict(np.load({snapshot!r}))
+assert t.streamed(model.stream().restore(kept), bars, 100).tobytes() == said
+"""
+
+
+@pytest.mark.parametrize("level", runnable_levels())
+def test_every_instruction_set_level_streams_what_it_predicts_and_takes_over_from_another(level, bars, model, tmp_path):
+    model.save(tmp_path / "model")
+    np.savez(tmp_path / "snapshot.npz", **model.stream(bars.until(int(bars.time[99]))).snapshot())
+    code = LEVEL.format(
+        folder=os.path.dirname(__file__),
+        folder_of_model=str(tmp_path / "model"),
+        snapshot=str(tmp_path / "snapshot.npz"),
+        level=level,
+    )
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "LONGSHORT_ISA": level}, check=True, timeout=300)
 
 
 def test_a_user_s_own_function_is_in_the_snapshot(bars):
