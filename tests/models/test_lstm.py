@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import longshort as ls
+from longshort import ledger
 from longshort.data import synthetic
-from longshort.errors import DataError, InputError, NotEnoughData, NotFitted, TrainingError, UnknownName
+from longshort.errors import DataError, DataWarning, InputError, NotEnoughData, NotFitted, TrainingError, UnknownName
 from longshort.features import field, forward_close, forward_log_return, forward_return, log_return, volume_ratio
 from longshort.models.lstm import LSTM
 from longshort.models.presets import keras_tutorial, lstm_64_64_32_1
@@ -346,3 +347,51 @@ def test_what_are_no_bars_or_no_target_is_refused_with_the_way_to_them(walk):
 def test_a_start_after_the_data_is_said_to_be_so(walk):
     with pytest.raises(NotEnoughData, match="no bar is at or after start"):
         small().fit(walk, start="2090-01-01")
+
+
+@pytest.mark.parametrize("name", ["history_", "histories_", "symbols_", "dropped_", "trained_", "nets_"])
+def test_what_learning_gives_is_asked_for_too_early(walk, name):
+    model = small()
+    with pytest.raises(NotFitted, match=f"no {name} yet: it comes from learning"):
+        getattr(model, name)
+    assert not hasattr(model, name)
+    assert hasattr(model.fit(walk), name)
+    with pytest.raises(AttributeError, match="no attribute 'histroy_'"):
+        _ = model.histroy_
+
+
+def test_a_fit_in_a_project_is_a_trial(walk, tmp_path):
+    small().fit(walk)
+    with ledger.project(tmp_path) as book:
+        small(seed=1).fit(walk)
+        small(seed=1, seeds=2).fit(walk)  # more networks of the same
+        assert book.trials() == 1
+        small(seed=2).fit(walk)
+        small(seed=1, lookback=7).fit(walk)
+        small(seed=1).fit(walk.until(int(walk.time[-2])))
+        assert book.trials() == 4
+        assert {record.facts["what"] for record in book.records("trial")} == {"fit"}
+
+
+def test_a_fit_of_what_a_study_judged_is_no_further_trial(walk, tmp_path):
+    with ledger.project(tmp_path) as book:
+        study = ls.walk_forward(small(), walk, ls.WalkForward("1Y", "6M"), baselines=[], seeds=1)
+        small().fit(walk)
+        assert (study.trials, book.trials()) == (1, 1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_feature_missing_though_its_bars_are_there_is_told(walk):
+    def with_hole(*rows):
+        series = np.arange(1.0, len(walk) + 1)
+        series[list(rows)] = np.nan
+        both = np.stack([series, series], axis=1)
+        fields = {"close": walk["close"], "extra": both}
+        return ls.Bars.from_arrays(walk.time, walk.symbols, fields, bar_size=walk.bar_size)
+
+    model = LSTM([log_return(), field("extra")], lookback=10, hidden=(4,), epochs=1).fit(with_hole())
+    bars = with_hole(-5)
+    for start in (None, int(bars.time[-5]), int(bars.time[-2])):  # the windows of the last two reach back to the hole
+        with pytest.warns(DataWarning, match=f"have no forecast. Feature 'extra' .* on {bars.dates[-5]}"):
+            assert np.isnan(model.predict(bars, start=start).mean[-2:]).all()
+    assert np.isfinite(model.predict(with_hole(50), start=int(bars.time[300])).mean).all()

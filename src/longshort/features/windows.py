@@ -12,13 +12,14 @@ A window is valid when every number in it is finite and no bar in it is missing 
 break nothing. Scalers learn from the rows the training windows cover, and from nothing else.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DataError, InputError, PriceError, UnknownName, did_you_mean
+from ..errors import DataError, DataWarning, InputError, PriceError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:
     from ..bars import Bars
@@ -158,6 +159,19 @@ def refuse_unexplained_nan(features: np.ndarray, names: Sequence[str], bars: "Ba
     start : int
         First decision row; rows before it are not judged.
     """
+    fault = _unexplained_nan(features, names, bars, warmup, start)
+    if fault:
+        raise PriceError(fault)
+
+
+def warn_of_unexplained_nan(features: np.ndarray, names: Sequence[str], bars: "Bars", warmup: int, start: int) -> None:
+    """Warn (`DataWarning`) where `refuse_unexplained_nan` would refuse: such rows have no forecast."""
+    fault = _unexplained_nan(features, names, bars, warmup, start)
+    if fault:
+        warnings.warn(f"Some bars have no forecast. {fault}", DataWarning, stacklevel=4)
+
+
+def _unexplained_nan(features: np.ndarray, names: Sequence[str], bars: "Bars", warmup: int, start: int) -> str | None:
     from ..bars import State
 
     settled = _run_of(bars.state == State.OK, min(warmup, len(bars)) + 1) if warmup < len(bars) else None
@@ -170,11 +184,12 @@ def refuse_unexplained_nan(features: np.ndarray, names: Sequence[str], bars: "Ba
         if bad.any():
             rows, columns = np.nonzero(bad)
             dates = ", ".join(str(d) for d in np.unique(bars.dates[rows])[:3])
-            raise PriceError(
+            return (
                 f"Feature {name!r} must be a finite number wherever its bars are, but {len(rows)} values are not, "
                 f"for {bars.symbols[columns[0]]} on {dates}{', ...' if len(rows) > 3 else ''}. "
                 "Clean these bars, or carry the last value over with .ffill(limit)."
             )
+    return None
 
 
 @dataclass(frozen=True, eq=False)

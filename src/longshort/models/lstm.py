@@ -13,17 +13,17 @@ The network is Hochreiter and Schmidhuber (1997) with forget gates (Gers et al.,
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..bars import Bars, require_bars
 from ..errors import InputError, NotFitted, UnknownName, did_you_mean
 from ..features import FeatureSet, Target, forward_log_return, technical
-from ..features.windows import Windows, broken_cells, check_lookback, check_scaler
+from ..features.windows import Windows, broken_cells, check_lookback, check_scaler, warn_of_unexplained_nan
 from ..forecast import Forecast
 from . import fleet
-from .fitting import LSTMFitting
+from .fitting import LSTMFitting, remember_fit
 from .losses import CLASSES, Loss, loss_of
 from .network import PRECISIONS, Net, engine_of, network_layers, row_of, upcoming
 from .paths import predict_path
@@ -159,6 +159,13 @@ class LSTM:
     histories_: list[History]
     history_: History
     validation_: dict[str, Any] | None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in LSTM.__annotations__:
+                raise NotFitted(f"This LSTM has no {name} yet: it comes from learning. Call fit(bars) first.")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __init__(
         self,
@@ -438,7 +445,7 @@ class LSTM:
         progress: Callable[[float], None] | None = None,
         checkpoint: Any = None,
     ) -> "LSTM":
-        """Learn from `bars` and nothing else.
+        """Learn from `bars` and nothing else. Inside a `project` the configuration counts as a trial.
 
         Parameters
         ----------
@@ -472,6 +479,7 @@ class LSTM:
                 if failure is not None:
                     raise failure
         self.__dict__.update(fitting.result.__dict__)
+        remember_fit(self, bars)
         return self
 
     def fitting(self, bars: "Bars", start: Any = None) -> "LSTMFitting":
@@ -501,7 +509,8 @@ class LSTM:
         Returns
         -------
         Forecast
-            NaN where there is no full window. Price forecasts are in forward-adjusted units; with `steps`, in the raw
+            NaN where there is no full window; a `DataWarning` names the dates when a feature is missing though its
+            bars are there. Price forecasts are in forward-adjusted units; with `steps`, in the raw
             price units of the last bar.
         """
         self._check_fitted()
@@ -509,7 +518,8 @@ class LSTM:
         if steps is not None:
             return predict_path(self, bars, steps)
         first = row_of(bars, start)
-        parts = {name: values[:, first:] for name, values in self._read(bars, first, context).items()}
+        said = self._read(bars, first, context, warns=True)
+        parts = {name: values[:, first:] for name, values in said.items()}
         target = self.target_
         for_time = np.array(target.label_end(bars)[first:])
         unknown = np.flatnonzero(for_time == UNKNOWN_TIME)
@@ -538,14 +548,18 @@ class LSTM:
         first = row_of(bars, start)
         return self._read(bars, first)["mean"][:, first:]
 
-    def _read(self, bars: "Bars", first: int, context: str | None = None) -> dict[str, np.ndarray]:
+    def _read(self, bars: "Bars", first: int, context: str | None = None, warns: bool = False) -> dict[str, np.ndarray]:
         """Return all that every seed's network says at the bars from `first` on, NaN where there is no full window.
 
         Each part has the shape (n_seeds, n_bars, n_symbols), quantiles, probabilities and horizons one axis more.
         """
         self.check_symbols(bars)
         context = self._context(context)
-        features, broken = self.program_.compute(bars), broken_cells(bars)
+        program, broken = self.program_, broken_cells(bars)
+        features = program.compute(bars)
+        if warns:
+            reached = max(0, first - self.lookback + 1)
+            warn_of_unexplained_nan(features, program.names, bars, program.warmup, reached)
         if context == "carry":
             features = without(features, broken)
         windows = Windows.over(features, self.lookback, broken, first)
