@@ -121,15 +121,20 @@ class Stream:
                 f"The snapshot was taken from a stream of another model or other symbols than these "
                 f"{len(self.symbols)}. Restore it into model.stream() of the model and the symbols it was taken from."
             )
+        for name, array in known.items():
+            found = np.asarray(snapshot[name])
+            fits = found.shape[1:] == array.shape[1:] if name == "rows" else found.shape == array.shape
+            if not fits or found.dtype != array.dtype:
+                raise InputError(
+                    f"The snapshot is damaged: {name!r} must be {array.dtype} {array.shape}, was {found.dtype} "
+                    f"{found.shape}. Take it again."
+                )
         features = self._stepper.snapshot()
-        features["state"] = np.asarray(snapshot["features"], np.uint8).tobytes()
+        features["state"] = snapshot["features"].tobytes()
         for k, (window, seconds, inner) in enumerate(features["windows"]):
-            inner["state"] = np.asarray(snapshot[f"own.{k}.features"], np.uint8).tobytes()
+            inner["state"] = snapshot[f"own.{k}.features"].tobytes()
             window[:], seconds[:] = snapshot[f"own.{k}.window"], snapshot[f"own.{k}.seconds"]
-        try:
-            self._stepper.restore(features)
-        except ValueError as error:
-            raise InputError(f"The snapshot is damaged: {error}. Take it again.") from error
+        self._stepper.restore(features)
         self._served.restore(snapshot)
         return self
 

@@ -89,14 +89,16 @@ public:
     void add(int seed, std::shared_ptr<Served> net, std::vector<int> columns, double center, double scale) {
         require(seed >= 0 && seed < static_cast<int>(members_.size()), "seed lies outside the ticker.");
         for (int column : columns) require(column >= 0 && column < symbols_, "a column lies outside the ticker.");
-        work_ += net->work();
+        settle_work_ += net->work();
+        answer_work_ += net->work() / std::max(rows_kept_, 1);
         members_[seed].push_back({std::move(net), std::move(columns), center, scale});
     }
 
     // One symbol's row, a number or several; the forecast.
     double tick(nb::handle x) {
-        require(symbols_ == 1 && !raw_, "tick serves one symbol, and this is a row of " + std::to_string(symbols_) +
-                                            ". Use step.");
+        if (symbols_ != 1 || raw_)
+            raise_error("InputError", "tick serves one forecast of one symbol, and a row is of " +
+                                          std::to_string(symbols_) + ". Use step.");
         Guard guard(*this);
         if (PyFloat_Check(x.ptr()) && inputs_ == 1) {
             const double value = PyFloat_AS_DOUBLE(x.ptr());
@@ -114,17 +116,18 @@ public:
         Guard guard(*this);
         View to(out, true);
         const std::size_t wanted = raw_ ? said_.size() : symbols_;
-        require(to.holds("d") && to.size() == wanted,
-                "out must be a C-ordered writeable float64 array of " + std::to_string(wanted) + " numbers.");
+        if (!to.holds("d") || to.size() != wanted)
+            raise_error("InputError", "out must be a C-ordered writeable float64 array of " + std::to_string(wanted) +
+                                          " numbers.");
         View cells(state);
         const uint8_t* broken = nullptr;
         if (!state.is_none()) {
-            require(cells.holds_bytes() && cells.size() == std::size_t(symbols_),
-                    "state must be an int8 array of " + std::to_string(symbols_) + " cells.");
+            if (!cells.holds_bytes() || cells.size() != std::size_t(symbols_))
+                raise_error("InputError", "state must be an int8 array of " + std::to_string(symbols_) + " cells.");
             broken = cells.as<const uint8_t>();
         }
         with_row(x, [&](const double* row) {
-            released([&] {
+            released(pending_ ? settle_work_ : answer_work_, [&] {
                 push(row, broken, true);
                 write(to.as<double>());
             });
@@ -133,7 +136,7 @@ public:
 
     void settle() {
         Guard guard(*this);
-        released([&] { settle_now(); });
+        released(pending_ ? settle_work_ : 0, [&] { settle_now(); });
     }
 
     // Rows of features (n, symbols, features), without answers: NaN where a window breaks.
@@ -144,7 +147,7 @@ public:
                 "rows must have shape (n, " + std::to_string(symbols_) + ", " + std::to_string(features_) + "), was " +
                     show_shape(found) + ".");
         Guard guard(*this);
-        released([&] {
+        released(settle_work_, [&] {
             for (std::size_t i = 0; i < found[0]; ++i) {
                 if (pending_) settle_now();
                 std::copy_n(rows.data() + i * row_.size(), row_.size(), row_.begin());
@@ -213,9 +216,10 @@ private:
         std::unique_lock<std::mutex> lock;
     };
 
+    // Run with the interpreter released where the work is worth it.
     template <class F>
-    void released(F&& f) {
-        if (work_ < worth_releasing) return f();
+    void released(double work, F&& f) {
+        if (work < worth_releasing) return f();
         nb::gil_scoped_release release;
         f();
     }
@@ -305,7 +309,7 @@ private:
     int symbols_, features_, inputs_, rows_kept_, wait_, outputs_;
     bool raw_, floor_, pending_ = false;
     std::vector<std::vector<Member>> members_;  // by seed
-    double work_ = 0;
+    double settle_work_ = 0, answer_work_ = 0;
     int64_t time_ = 0;
     std::vector<double> row_, ring_, said_;  // features of a row; rows kept; raw outputs [seed][symbol][output]
     std::vector<int> run_;                   // good rows in a row, at most `wait_`
