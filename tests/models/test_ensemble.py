@@ -79,6 +79,12 @@ def test_a_row_equals_the_last_row_of_bars_until_it_and_what_the_stream_says(bar
     for t in range(400, 420):
         assert ensemble.predict(bars.until(int(bars.time[t]))).mean[-1].tobytes() == whole.mean[t].tobytes()
         assert stream.step(bars.row(t)).tobytes() == whole.mean[t].tobytes()
+        stream.settle()
+    again = ensemble.stream().restore(stream.snapshot())
+    for t in range(420, 425):
+        assert again.step(bars.row(t)).tobytes() == whole.mean[t].tobytes()
+    with pytest.raises(InputError, match="snapshot lacks"):
+        again.restore({})
 
 
 def test_copies_draw_other_numbers_and_no_seed_twice(bars):

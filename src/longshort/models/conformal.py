@@ -487,6 +487,9 @@ class ConformalStream:
         self.interval = dict(zip(self.model.levels, (low[0], high[0]), strict=True))
         return said.mean[0]
 
+    def settle(self) -> None:
+        """There is nothing to do between two rows."""
+
     def _score(self, t: int) -> np.ndarray:
         return self.model.scores_at(self.bars, t)[0]
 

@@ -557,6 +557,37 @@ class EnsembleStream:
             origin = np.array(self._close.step(row))[:, 0]
         return self._model._join([stream.step(row) for stream in self._streams], origin)
 
+    def settle(self) -> None:
+        """Do now, between two rows, what the next forecast would otherwise have to wait for."""
+        for stream in self._streams:
+            stream.settle()
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return everything the next forecasts depend on, as named arrays; see `Stream.snapshot`."""
+        out = {} if self._close is None else {"close": np.frombuffer(self._close.snapshot()["state"], np.uint8)}
+        for name, stream in self._members():
+            out |= {f"{name}.{key}": array for key, array in stream.snapshot().items()}
+        return out
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> "EnsembleStream":
+        """Continue from a snapshot of a stream of the same ensemble and symbols, with the same bits; return self."""
+        if self._close is not None and "close" not in snapshot:
+            raise InputError("The snapshot lacks 'close': it was taken from another ensemble. Take it again.")
+        for name, stream in self._members():
+            own = {key.removeprefix(f"{name}."): array for key, array in snapshot.items() if key.startswith(f"{name}.")}
+            stream.restore(own)
+        if self._close is not None:
+            self._close.restore(self._close.snapshot() | {"state": np.asarray(snapshot["close"], np.uint8).tobytes()})
+        return self
+
+    def _members(self) -> list[tuple[str, Any]]:
+        """Return the members' streams by name."""
+        members = list(zip(self._model.members_, self._streams, strict=True))
+        for name, stream in members:
+            if not hasattr(stream, "snapshot"):
+                raise InputError(f"The stream of member {name!r} cannot be kept ({type(stream).__name__}). Warm it up.")
+        return members
+
 
 @contextlib.contextmanager
 def _blaming(name: str) -> Iterator[None]:
