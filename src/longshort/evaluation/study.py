@@ -79,7 +79,7 @@ def walk_forward(
     >>> len(study.folds), study.verdict().exit_code
     (5, 0)
     """
-    _check_arguments(forecaster, bars, cv, seeds)
+    check_arguments(forecaster, bars, cv, seeds)
     target = target_of(forecaster)
     actual, label_end = np.asarray(target.compute(bars)), np.asarray(target.label_end(bars))
     decisions = decision_rows(forecaster, bars, actual, label_end)
@@ -116,7 +116,8 @@ def walk_forward(
     return _remember(study)
 
 
-def _check_arguments(forecaster: Any, bars: Any, cv: Any, seeds: Any) -> None:
+def check_arguments(forecaster: Any, bars: Any, cv: Any, seeds: Any) -> None:
+    """Raise `InputError` for what cannot be walked forward."""
     from ..bars import Bars
 
     _check_forecaster("forecaster", forecaster)
