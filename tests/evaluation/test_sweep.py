@@ -34,7 +34,9 @@ def test_every_lookback_trains_and_is_judged_on_the_same_rows(bars, monkeypatch)
 
     def watch(job, fitted):
         fold = job.fold.number
-        trained.setdefault(fold, []).append((fitted.trained_["first"], fitted.trained_["last"], fitted.trained_["rows"]))
+        trained.setdefault(fold, []).append(
+            (fitted.trained_["first"], fitted.trained_["last"], fitted.trained_["rows"])
+        )
         tested.setdefault(fold, []).append(tuple(job.rows))
         return predict(job, fitted)
 

@@ -202,7 +202,7 @@ class LookbackSweep:
         return {str(n): self._per_date(s.mean(axis=0)) for n, s in zip(self.lookbacks, self.forecasts, strict=True)}
 
     def chosen(self) -> dict[str, Any]:
-        """Test whether the best lookback beats the baseline, knowing that it was chosen (Hansen, 2005; extra `study`).
+        """Test whether the best lookback beats the baseline, knowing that it was chosen (Hansen, 2005; extra `stats`).
 
         Returns
         -------
@@ -231,8 +231,8 @@ class LookbackSweep:
         text = f"{self.best} bars did best of {k}, which is a choice made after looking and counts as {k} trials."
         if k > 1:
             lead, spread = order[0]["skill"] - order[1]["skill"], order[0]["seeds_high"] - order[0]["seeds_low"]
-            noise = "less than its own seeds differ" if lead < spread else f"its own seeds differ by {spread:.2%}"
-            text += f" It leads {order[1]['lookback']} bars by {lead:.2%} of skill; {noise}."
+            noise = "less than its own seeds differ" if lead < spread else f"its own seeds differ by {100 * spread:.2f}"
+            text += f" It leads {order[1]['lookback']} bars by {100 * lead:.2f} points of skill: {noise}."
         return text
 
     def _loss(self, values: np.ndarray) -> float:

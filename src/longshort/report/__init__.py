@@ -4,10 +4,13 @@ from .._lazy import attach
 
 _EXPORTS: dict[str, str | None] = {
     "Outlook": "outlook",
+    "Plot": "plots",
     "Tearsheet": "sheet",
     "demo": "showcase",
     "doctor": "machine",
+    "lookback_plot": "plots",
     "look_ahead": "outlook",
     "tearsheet": "sheet",
+    "training_history": "plots",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)
