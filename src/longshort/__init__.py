@@ -32,6 +32,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "models": None,
     "project": "ledger",
     "referee": "evaluation",
+    "report": None,
     "tearsheet": "report",
     "walk_forward": "evaluation",
 }
