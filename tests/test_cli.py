@@ -231,6 +231,25 @@ def test_check_lists_the_gap_of_the_sample(capsys):
     assert "1,588 sessions without a bar" in capsys.readouterr().out
 
 
+def test_a_warning_about_data_is_one_line():
+    code = (
+        "import sys, warnings\nfrom longshort.cli import main\nwarnings.simplefilter('default')\n"
+        "sys.exit(main(['check', 'QQQ', '--source', 'sample', '--start', '2010-01-01', '--end', '2012-01-01']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stderr.startswith("longshort: The source has less than asked for: QQQ begins on 2011-03-23")
+    assert done.stderr.count("\n") == 1
+
+
+def test_check_takes_a_calendar(tmp_path, capsys):
+    path = tmp_path / "prices.csv"
+    rows = [f"2020-01-{day:02},10,11,9,{10 + 0.01 * day}" for day in (2, 3, 6, 8, 9)]
+    path.write_text("\n".join(["date,open,high,low,close", *rows]))
+    assert run("check", path, "--calendar", "XNYS", "--json") == 1
+    gaps = [issue for issue in json.loads(capsys.readouterr().out)["issues"] if issue["kind"] == "gap"]
+    assert gaps[0]["dates"] == ["2020-01-07"]
+
+
 def test_check_of_good_data_answers_with_zero(capsys):
     assert run("check", "AAPL", "--source", "sample", "--start", "2015-01-02", "--end", "2015-06-30") == 0
     assert "AAPL: no issue found." in capsys.readouterr().out

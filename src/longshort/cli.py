@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 `check` found faults; 2 something was wrong, said in one l
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import InputError, LongshortError
+from .errors import DataWarning, InputError, LongshortError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     try:
+        warnings.showwarning = _show_warning
         command = typer.main.get_command(app)
         code = command.main(arguments, prog_name="longshort", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -68,6 +70,16 @@ def main(argv: list[str] | None = None) -> int:
     if code == INTERRUPTED:
         print("Interrupted. Nothing was left half-written.", file=sys.stderr)
     return int(code or 0)
+
+
+_show_other_warning = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    if issubclass(category, DataWarning):  # meant for whoever typed the command, who does not know our files
+        print(f"longshort: {message}", file=sys.stderr)
+    else:
+        _show_other_warning(message, category, *place, **more)
 
 
 # ------------------------------------------------------------------------------------------------------------ verbs
@@ -159,6 +171,9 @@ def check(
     source: Source = "yahoo",
     start: Start = None,
     end: End = None,
+    calendar: Annotated[
+        str | None, typer.Option(help="Exchange whose sessions there should be: XNYS, XLON, 24/7, ...")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List what is wrong with market data.
@@ -171,7 +186,8 @@ def check(
     is_file = Path(what).is_file() or Path(what).suffix.lower() in (".csv", ".parquet", ".gz", ".pq")
     if is_file and not Path(what).exists():
         raise InputError(f"There is no file {what}. Check the path.")
-    found = check(what if is_file else load_bars(what, start=start, end=end, source=source))
+    how = {"calendar": calendar} if calendar else {}
+    found = check(what, **how) if is_file else check(load_bars(what, start=start, end=end, source=source, **how))
     if as_json:
         _print_json(found.to_dict())
     _print_issues(_console(as_json), found, what)
