@@ -107,7 +107,7 @@ def run_longshort_500(calls: int):
     trainer.set_weights(weights(FEATURES))
     columns, x = list(range(SYMBOLS)), numbers(calls + ROWS, SYMBOLS, FEATURES)
     ticker, out = core.Ticker(None, SYMBOLS, FEATURES, ROWS, ROWS), np.empty(SYMBOLS)
-    ticker.add(0, trainer.serve(columns, np.zeros(FEATURES), np.ones(FEATURES)), columns)
+    ticker.add(0, trainer.serve(columns, np.zeros(FEATURES), np.ones(FEATURES)))
     ticker.feed(x[: ROWS - 1])
 
     def call(i: int):

@@ -345,11 +345,15 @@ def test_what_is_no_plain_lstm_is_no_ticker():
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("options", [{"network": "gru"}, {"engine": "torch"}, {"symbol_embedding": 2}])
-def test_a_torch_network_is_asked_about_the_whole_window(options, bars):
+def test_a_torch_network_is_asked_about_the_whole_window(bars):
     pytest.importorskip("torch")
-    model = small(**options, seeds=2, hidden=(5,)).fit(bars.until(int(bars.time[119])))
-    columns = bars.select(["C", "A"])
-    stream = model.stream(columns.until(int(bars.time[119])))
-    assert stream.way == "recomputed"
-    assert streamed(stream, columns, 120).tobytes() == model.predict(columns).mean[120:].tobytes()
+    from longshort.models.nets import NETWORKS
+
+    assert {"lstm", "gru"} < set(NETWORKS)
+    every = [{"network": kind} for kind in sorted(NETWORKS) if kind != "lstm"]
+    for options in [*every, {"engine": "torch"}, {"symbol_embedding": 2}]:
+        model = small(INPUTS[:2], **options, seeds=2, hidden=(4,)).fit(bars.until(int(bars.time[119])))
+        columns = bars.select(["C", "A"])
+        stream = model.stream(columns.until(int(bars.time[119])))
+        assert stream.way == "recomputed", options
+        assert streamed(stream, columns, 120).tobytes() == model.predict(columns).mean[120:].tobytes(), options

@@ -37,7 +37,7 @@ def ticker_of(trainer, shape, symbols, carry=False, wait=None, raw=False):
         None, symbols, n_inputs, lookback, wait or lookback, carry, n_outputs=shape.get("n_outputs", 1), raw=raw
     )
     columns = list(range(symbols))
-    ticker.add(0, trainer.serve(columns, *scaling(n_inputs), carry), columns, 0.1, 0.3)
+    ticker.add(0, trainer.serve(columns, *scaling(n_inputs), carry), 0.1, 0.3)
     return ticker
 
 
@@ -173,7 +173,7 @@ def test_the_mean_over_seeds_is_taken_in_order_and_nothing_is_below_the_floor():
     ticker = core.Ticker(None, 4, 3, 7, 7, n_seeds=9, floor=True)
     for s, trainer in enumerate(trainers):
         for columns in ([0, 2], [3, 1]):
-            ticker.add(s, trainer.serve(columns, *scaling(3)), columns, 0.1, 0.3)
+            ticker.add(s, trainer.serve(columns, *scaling(3)), 0.1, 0.3)
     assert (each < 0).any()
     assert ticked(ticker, rows).tobytes() == np.maximum(each, 0.0).mean(axis=0).tobytes()
 
@@ -239,3 +239,18 @@ def test_wrong_places_for_states_and_forecasts_are_refused():
         ticker.tick([1.0, 2.0, 3.0])
     with pytest.raises(InputError, match="shape"):
         ticker.feed(np.zeros((4, 3, 2)))
+
+
+def test_a_network_of_other_rows_than_the_ticker_s_is_refused():
+    trainer, ticker = trainer_of(SHAPES[1]), core.Ticker(None, 2, 3, 7, 7)
+    for columns in ([2], [-1]):
+        with pytest.raises(InputError, match="column"):
+            ticker.add(0, trainer.serve(columns, *scaling(3)))
+    for shape in ({"lookback": 8}, {"n_inputs": 2}, {"n_outputs": 2}):
+        other = SHAPES[1] | shape
+        with pytest.raises(InputError, match="other inputs, outputs, lookback"):
+            ticker.add(0, trainer_of(other).serve([0], *scaling(other["n_inputs"])))
+    with pytest.raises(InputError, match="context"):
+        ticker.add(0, trainer.serve([0], *scaling(3), carry=True))
+    with pytest.raises(InputError, match="seed"):
+        ticker.add(1, trainer.serve([0], *scaling(3)))

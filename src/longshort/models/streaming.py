@@ -185,7 +185,7 @@ class _States:
                 engine.set_weights(net.weights)
                 served = engine.serve(columns.tolist(), net.inputs.center, net.inputs.scale, carry)
                 center, scale = float(net.output.center[0]), float(net.output.scale[0])
-                self._ticker.add(seed, served, columns.tolist(), center, scale)
+                self._ticker.add(seed, served, center, scale)
 
     def feed(self, features: np.ndarray) -> None:
         self._ticker.feed(features)
@@ -330,7 +330,7 @@ class Ticker:
         )
         engine.set_weights(arrays)
         self._native = core.Ticker(None, 1, self.n_inputs, self.lookback, self.lookback)
-        self._native.add(0, engine.serve([0], np.zeros(self.n_inputs), np.ones(self.n_inputs)), [0])
+        self._native.add(0, engine.serve([0], np.zeros(self.n_inputs), np.ones(self.n_inputs)))
 
     @classmethod
     def from_torch(cls, lstm: Any, linear: Any, lookback: int) -> "Ticker":

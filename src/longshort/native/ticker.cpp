@@ -55,7 +55,6 @@ private:
 
 struct Member {
     std::shared_ptr<Served> net;
-    std::vector<int> columns;
     double center, scale;
 };
 
@@ -86,12 +85,18 @@ public:
         said_.resize(std::size_t(n_seeds) * symbols_ * outputs_);
     }
 
-    void add(int seed, std::shared_ptr<Served> net, std::vector<int> columns, double center, double scale) {
+    void add(int seed, std::shared_ptr<Served> net, double center, double scale) {
+        const ServedShape& shape = net->shape();
         require(seed >= 0 && seed < static_cast<int>(members_.size()), "seed lies outside the ticker.");
-        for (int column : columns) require(column >= 0 && column < symbols_, "a column lies outside the ticker.");
+        for (int column : shape.columns)
+            require(column >= 0 && column < symbols_, "The network serves column " + std::to_string(column) +
+                                                          " of a row of " + std::to_string(symbols_) + " symbols.");
+        require(shape.network.inputs == features_ && shape.network.outputs == outputs_ &&
+                    shape.carry == (rows_kept_ == 0) && (shape.carry || shape.network.lookback == rows_kept_),
+                "The network has other inputs, outputs, lookback or context than the ticker.");
         settle_work_ += net->work();
         answer_work_ += net->work() / std::max(rows_kept_, 1);
-        members_[seed].push_back({std::move(net), std::move(columns), center, scale});
+        members_[seed].push_back({std::move(net), center, scale});
     }
 
     // One symbol's row, a number or several; the forecast.
@@ -283,7 +288,7 @@ private:
         std::fill_n(out, symbols_, 0.0);
         for (std::size_t seed = 0; seed < members_.size(); ++seed)
             for (const Member& member : members_[seed])
-                for (int s : member.columns) {
+                for (int s : member.net->shape().columns) {
                     const double value = said_[(seed * symbols_ + s) * outputs_] * member.scale + member.center;
                     out[s] += floor_ && value < 0 ? 0.0 : value;
                 }
@@ -327,7 +332,7 @@ void bind_ticker(nb::module_& m) {
         .def(nb::init<nb::object, int, int, int, int, bool, int, int, bool, bool>(), "stepper"_a.none(), "n_symbols"_a,
              "n_features"_a, "lookback"_a, "wait"_a, "carry"_a = false, "n_seeds"_a = 1, "n_outputs"_a = 1,
              "raw"_a = false, "floor"_a = false)
-        .def("add", &Ticker::add, "seed"_a, "net"_a, "columns"_a, "center"_a = 0.0, "scale"_a = 1.0)
+        .def("add", &Ticker::add, "seed"_a, "net"_a, "center"_a = 0.0, "scale"_a = 1.0)
         .def("tick", &Ticker::tick, "x"_a, "The forecast after one more row of one symbol, NaN without a full window.")
         .def("step", &Ticker::step, "row"_a, "state"_a.none(), "out"_a)
         .def("settle", &Ticker::settle, "Do now what the next row would have to wait for.")

@@ -121,6 +121,7 @@ struct ServedShape {
 class Served {
 public:
     virtual ~Served() = default;
+    virtual const ServedShape& shape() const = 0;
     // Take a row (symbols, inputs), of which the cells in `good` are to be used, and write the raw outputs of the symbols
     // in `ready` into `out` (symbols, outputs). `settle` must follow before the next row.
     virtual void answer(const double* row, const uint8_t* good, const uint8_t* ready, double* out) = 0;
@@ -181,6 +182,8 @@ public:
         if (by_units_) states_ = VectorArray<T>(symbols_ * state_size_);
         reset();
     }
+
+    const ServedShape& shape() const override { return shape_; }
 
     void reset() override {
         time_ = 0;
