@@ -36,7 +36,7 @@ lint: $(VENV)/test-tools ## ruff and pyright
 	@$(STEP) "pyright" $(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(VENV)/installed $(VENV)/full-tools .venv-bench/made ## benchmarks, printed as ratios to other libraries (long)
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+	@scripts/bench $(BIN)/python
 
 figures: $(VENV)/installed ## make the pictures of README and docs again
 	@$(BIN)/python docs/make_figures.py
