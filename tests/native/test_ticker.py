@@ -124,6 +124,19 @@ def test_a_carried_answer_has_the_bits_of_the_window_since_the_start(shape, symb
         assert said[t].tobytes() == expected.tobytes(), t
 
 
+@pytest.mark.parametrize("symbols", [1, 3, 20])
+def test_a_carried_answer_is_that_of_the_trainer_whatever_comes(symbols):
+    shape = SHAPES[2]
+    trainer, rows = trainer_of(shape), rows_of(40, symbols, 5, gaps=0.1)
+    rows[7, symbols - 1, 2] = 1e300  # finite, until it is a float32
+    trainer.bind(rows, symbols * 5, *scaling(5))
+    expected = trainer.carry(np.arange(symbols, dtype=np.int64) * 5, 40)[:, :, 0] * 0.3 + 0.1
+    assert np.isnan(expected[7, symbols - 1])
+    assert np.isfinite(expected[8:, symbols - 1]).any()
+    said = ticked(ticker_of(trainer, shape, symbols, carry=True, wait=1), rows)
+    assert said.tobytes() == expected.tobytes()
+
+
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
 def test_no_chunking_settling_or_restart_changes_a_bit(data):
@@ -149,6 +162,17 @@ def test_no_chunking_settling_or_restart_changes_a_bit(data):
                 ticker.step(row, None, out)
                 assert out.tobytes() == expected[t].tobytes()
                 t += 1
+
+
+@pytest.mark.parametrize("symbols", [1, 20])
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: str(s["hidden"]))
+def test_a_number_too_large_for_the_network_is_gone_with_its_window(shape, symbols):
+    lookback, trainer = shape["lookback"], trainer_of(shape)
+    rows = rows_of(2 * lookback + 10, symbols, shape["n_inputs"])
+    rows[lookback + 1, 0] = 1e300
+    expected, said = predicted(trainer, shape, rows), ticked(ticker_of(trainer, shape, symbols), rows)
+    np.testing.assert_array_equal(said, expected)
+    assert np.isfinite(said[2 * lookback + 1 :]).all()
 
 
 def test_a_missing_or_halted_cell_breaks_its_own_window_only():

@@ -201,8 +201,16 @@ public:
             ready_[s] = ready[column];
             T* to = by_units_ ? input_.data() + s * inputs_
                               : input_.data() + std::size_t(s / lanes) * inputs_ * lanes + s % lanes;
-            for (int f = 0; f < inputs_; ++f, to += by_units_ ? 1 : lanes)
-                *to = good_[s] ? static_cast<T>((x[f] - shape_.center[f]) / shape_.scale[f]) : T(0);
+            const int step = by_units_ ? 1 : lanes;
+            bool finite = true;
+            for (int f = 0; f < inputs_; ++f) {
+                to[f * step] = good_[s] ? static_cast<T>((x[f] - shape_.center[f]) / shape_.scale[f]) : T(0);
+                finite = finite && std::isfinite(to[f * step]);
+            }
+            if (shape_.carry && !finite) {  // too large for T: it would never leave a state that is carried for ever
+                good_[s] = ready_[s] = 0;
+                for (int f = 0; f < inputs_; ++f) to[f * step] = T(0);
+            }
         }
         if (by_units_)
             answer_by_units(out);
