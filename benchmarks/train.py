@@ -9,6 +9,9 @@ Contenders with one thread are also compared by the processor time they used, wh
     python benchmarks/train.py --keras-python .venv-bench/bin/python
     python benchmarks/train.py --only longshort-1,torch-1 --rounds 3
 
+The contenders called "whole estimator" are `LSTM.fit` on bars: features, targets, windows and scaling are in their
+time, spread over the epochs; the others get windows ready-made, and their first epoch (tracing) is not counted.
+
 "FMA floor" is the time the bare arithmetic would take at the measured rate of one core's fused multiply-adds.
 """
 
@@ -29,6 +32,8 @@ _GATES = 4 * UNITS
 FLOP_PER_WINDOW = 2 * STEPS * _GATES * ((UNITS + 1) + UNITS + (UNITS + 1) + 3 * (2 * UNITS))
 
 CONTENDERS = {  # name: (what it is, environment)
+    "fit-1": ("LSTM.fit, whole estimator, 1 thread", {}),
+    "fit-2": ("LSTM.fit, whole estimator, 2 threads", {}),
     "longshort-1": ("longshort, 1 thread", {}),
     "longshort-2": ("longshort, 2 threads, one model", {}),
     "longshort-fleet": ("longshort, 2 models on 2 threads", {}),
@@ -66,6 +71,35 @@ def run_longshort(threads: int, epochs: int):
     x, starts, targets = series()
     trainer.bind(x, 1, [0.0], [1.0])
     return _timed(lambda: trainer.epoch(starts, targets), epochs)
+
+
+def run_fit(threads: int, epochs: int):
+    import numpy as np
+
+    import longshort as ls
+
+    days = np.datetime64("2000-01-03T21:00") + np.arange(WINDOWS + STEPS) * np.timedelta64(1, "D")
+    bars = ls.Bars(days, "A", {"close": 100 + 100 * series()[0]}, calendar="24/7")
+    model = ls.LSTM(
+        [ls.features.field("close")],
+        ls.features.forward_close(),
+        lookback=STEPS,
+        hidden=(UNITS, UNITS),
+        dropout=DROPOUT,
+        batch_size=BATCH,
+        epochs=epochs,
+        validation=0.0,
+        scaler="minmax",
+        init="keras",
+        eps=1e-7,
+        threads=threads,
+    )
+    model.with_params(epochs=1).fit(bars.until(bars.time[3 * STEPS]))  # load every module
+    wall, cpu = time.perf_counter(), time.process_time()
+    model.fit(bars)
+    seconds = (time.perf_counter() - wall) / epochs, (time.process_time() - cpu) / epochs
+    assert model.trained_["rows"] == WINDOWS
+    return [seconds, seconds], model.history_.train_loss[-1]
 
 
 def run_longshort_fleet(epochs: int):
@@ -186,6 +220,8 @@ def contend(name: str, epochs: int) -> dict:
         seconds, loss = run_longshort_fleet(epochs)
     elif family == "longshort":
         seconds, loss = run_longshort(int(rest[0]), epochs)
+    elif family == "fit":
+        seconds, loss = run_fit(int(rest[0]), epochs)
     elif family == "torch":
         seconds, loss = run_torch(int(rest[0]), "malloc" in rest, epochs)
     else:
@@ -270,18 +306,19 @@ def report(figures: dict) -> None:
         spread = f"({min(speeds[name]['wall']):.0f}-{max(speeds[name]['wall']):.0f})"
         print(f"{CONTENDERS[name][0]:45s} {value:9.0f}  {spread:16s} {value / floor / cores:10.0%} {cpu[name]:22.0f}")
     print()
-    for own in ("longshort-1", "longshort-2"):
+    for own in ("fit-1", "fit-2", "longshort-1", "longshort-2"):
         for rival in speeds:
-            if own in speeds and not rival.startswith("longshort"):
+            if own in speeds and not rival.startswith(("longshort", "fit")):
                 text = f"{CONTENDERS[own][0]} / {CONTENDERS[rival][0]}"
                 ratio = f"{wall[own] / wall[rival]:6.2f}"
                 if "-1" in own and "-1" in rival:
                     ratio += f"   by processor time {cpu[own] / cpu[rival]:6.2f}"
                 print(f"{text:80s} {ratio}")
     keras = [wall[name] for name in speeds if name.startswith("keras")]
-    ours = [wall[name] for name in ("longshort-1", "longshort-2") if name in speeds]
-    if keras and ours:
-        print(f"{'each at its best on 2 cores: longshort / Keras':80s} {max(ours) / max(keras):6.2f}")
+    for what, family in (("longshort", "longshort"), ("LSTM.fit", "fit")):
+        ours = [wall[name] for name in (f"{family}-1", f"{family}-2") if name in speeds]
+        if keras and ours:
+            print(f"{f'each at its best on 2 cores: {what} / Keras':80s} {max(ours) / max(keras):6.2f}")
     if "longshort-1" in speeds:
         print(
             f"{'longshort, 1 thread: share of the FMA floor by processor time':80s} {cpu['longshort-1'] / floor:6.0%}"
