@@ -328,3 +328,19 @@ def test_rows_every_forecaster_can_speak_at(bars):
     assert int((~ready_cells(long(), bars)).sum()) == 2 * (19 + 5)
     both = Ensemble([long(), AutoRegression(RETURN)])
     np.testing.assert_array_equal(ready_cells(both, bars), ready_cells(long(), bars))
+
+
+def test_a_saved_study_knows_its_ensemble_again_and_describes_members_it_cannot_build(bars, tmp_path):
+    class Mine(HistoricalMean):
+        def to_dict(self):
+            return super().to_dict() | {"kind": "Mine"}
+
+    cv = ls.WalkForward(train=250, test=150)
+    for i, other in enumerate((long(), Mine(RETURN))):
+        ensemble = Ensemble([short(), other])
+        study = ls.walk_forward(ensemble, bars, cv, baselines=[], seeds=1)
+        study.save(tmp_path / str(i))
+        again = ls.Study.load(tmp_path / str(i))
+        assert again.forecaster.to_dict() == ensemble.to_dict()
+        assert again.seeds.tobytes() == study.seeds.tobytes()
+        assert isinstance(again.forecaster, Ensemble) == (i == 0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import artifact, ledger
-from ..errors import ArtifactError
+from ..errors import ArtifactError, InputError
 from ..forecast import Forecast, TargetInfo
 from .splits import Fold, WalkForward
 
@@ -181,12 +181,15 @@ def _target(about: dict[str, Any]) -> Any:
 
 
 def _forecaster(about: dict[str, Any], target: Any) -> Any:
-    """Rebuild an unfitted LSTM from its configuration; of others the description is kept."""
-    configuration = dict(about["configuration"]["forecaster"])
-    if configuration.get("kind") == "LSTM":
-        from ..models.lstm import LSTM
+    """Rebuild an unfitted network, or what is made of networks; of others the description is kept."""
+    from ..models.nesting import forecaster_of
 
-        return LSTM.from_dict(configuration)
+    configuration = dict(about["configuration"]["forecaster"])
+    if configuration.get("kind") in ("LSTM", "Ensemble", "Conformal"):
+        try:
+            return forecaster_of(configuration)
+        except InputError:  # it holds code of the caller's: a network or a forecaster of their own
+            pass
     return Described(about["name"], configuration, target)
 
 
