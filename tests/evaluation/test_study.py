@@ -147,7 +147,7 @@ def test_one_configuration_is_one_trial_however_often_it_runs(own_ledger):
     study = walk_forward(Noise(forward_log_return(1), seed=9), BARS, CV, baselines=[])
     assert study.trials == len(own_ledger.records("trial")) == 5
     assert own_ledger.verify() == 5 + 6  # the reads of test rows beside them
-    assert "5 configurations were tried (run folder" in study.verdict().sentence
+    assert "5 configurations were tried on these rows (run folder" in study.verdict().sentence
     assert own_ledger.records("trial")[0].facts["bars"] == BARS.digest
 
 

@@ -180,9 +180,11 @@ def test_challengers_change_the_sentence_but_never_the_exit_code():
 
 
 def test_trials_and_failed_folds_are_told():
-    verdict = judge(evidence(trials=20, trials_where="run folder x", failures=("fold 2: TrainingError: loss",)))
-    assert "20 configurations were tried (run folder x): the best of as many useless ones" in verdict.sentence
-    assert "64 % of cases" in verdict.sentence
+    verdict = judge(
+        evidence(trials=20, tried=20, trials_where="run folder x", failures=("fold 2: TrainingError: loss",))
+    )
+    assert "20 configurations were tried on these rows (run folder x), so p must be below 0.0026" in verdict.sentence
+    assert verdict.details["level"] == pytest.approx(1 - 0.95 ** (1 / 20))
     assert "1 fold failed and is not judged" in verdict.sentence
 
 

@@ -61,6 +61,7 @@ def save(study: Any, directory: str | os.PathLike) -> str:
         "trials_where": study.trials_where,
         "trial_sharpes": list(study.trial_sharpes),
         "ledger": _ledger_now(),
+        "tried": study.tried,
         "reads": study.reads,
         "records": {"n": len(records), "digest": records[-1]["digest"] if records else None},
         "bars": {
@@ -126,6 +127,7 @@ def load(directory: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
         "trials": about["trials"],
         "trials_where": about["trials_where"],
         "trial_sharpes": tuple(about.get("trial_sharpes", ())),
+        "tried": about.get("tried", 1),
         "reads": about.get("reads", 1),
     }
     kept |= {name: _frozen(numbers[name]) for name in ("seeds", "actual", "fold", "reference")}

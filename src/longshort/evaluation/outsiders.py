@@ -74,7 +74,9 @@ def referee(y_true: ArrayLike, y_pred: ArrayLike, prices: ArrayLike | None = Non
         change = actual / reference - 1.0
         baselines = {"last": reference, "drift": reference * (1.0 + _mean_so_far(change, int(horizon)))}
     book = ledger.current()
-    digest = ledger.digest_of({"referee": [_hash(actual), _hash(forecast)], "horizon": int(horizon)})
+    outcomes = _hash(actual)
+    digest = ledger.digest_of({"referee": [outcomes, _hash(forecast)], "horizon": int(horizon)})
+    trials = book.record_trial(digest, what="referee", rows=n, outcomes=outcomes)
     return judge(
         Evidence(
             name="the forecast",
@@ -86,8 +88,9 @@ def referee(y_true: ArrayLike, y_pred: ArrayLike, prices: ArrayLike | None = Non
             symbols=symbols,
             reference=reference,
             dated=dated,
-            trials=book.record_trial(digest, what="referee", rows=n),
+            trials=trials,
             trials_where=book.where,
+            tried=sum(record.facts.get("outcomes") == outcomes for record in book.records(ledger.TRIAL)),
         )
     )
 

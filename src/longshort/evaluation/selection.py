@@ -261,8 +261,7 @@ def bootstrap_interval(
     if not 0 < level < 1:
         raise InputError(f"level must lie between 0 and 1, was {level!r}.")
     mean_length = max(5.0, len(r) ** (1 / 3)) if length is None else float(length)
-    rng = np.random.default_rng(seed)
-    values = np.array([statistic(r[_stationary_rows(len(r), mean_length, rng)]) for _ in range(draws)])
+    values = np.array([statistic(history) for history in resampled(r, draws, mean_length, seed)])
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -372,14 +371,15 @@ def _sharpe_of(halves: np.ndarray, total: np.ndarray, square: np.ndarray, count:
     return mean / np.sqrt(variance)
 
 
-def _stationary_rows(n: int, length: float, rng: np.random.Generator) -> np.ndarray:
-    """Rows of one resampled history: blocks of geometric length that wrap around the end."""
-    starts_here = rng.random(n) < 1.0 / length
-    starts_here[0] = True
-    first = rng.integers(0, n, size=n)
-    at = np.flatnonzero(starts_here)
-    block = np.cumsum(starts_here) - 1
-    return (first[at][block] + np.arange(n) - at[block]) % n
+def resampled(r: np.ndarray, draws: int, length: float, seed: int = 0) -> np.ndarray:
+    """Return resampled histories (draws, n): blocks of geometric length that wrap around the end."""
+    n, rng = len(r), np.random.default_rng(seed)
+    starts_here = rng.random((draws, n), dtype=np.float32) < 1.0 / length
+    starts_here[:, 0] = True
+    first = rng.integers(0, n, size=(draws, n), dtype=np.int32)
+    at = np.maximum.accumulate(np.where(starts_here, np.arange(n, dtype=np.int32), 0), axis=1)
+    rows = np.take_along_axis(first, at, axis=1) + np.arange(n, dtype=np.int32) - at
+    return r[rows % n]
 
 
 def _block(n: int) -> int:

@@ -225,20 +225,29 @@ def _called(forecaster: Any) -> str:
     return str(getattr(forecaster, "described", type(forecaster).__name__))
 
 
+def _tried(study: "Study") -> int:
+    """Return how many configurations the ledger saw on test rows of these symbols and this time."""
+    facts = [record.facts for record in ledger.current().records(ledger.TRIAL) if "first" in record.facts]
+    first, last, symbols = int(study.time[0]), int(study.time[-1]), set(study.symbols)
+    return sum(f["first"] <= last and f["last"] >= first and not symbols.isdisjoint(f["symbols"]) for f in facts)
+
+
 def _remember(study: "Study") -> "Study":
     """Record the study as a trial, with the Sharpe ratio it left, and return it knowing of all trials so far."""
     bars, configuration, book = study.bars, study.configuration, ledger.current()
     facts = {"what": "walk_forward", "configuration": configuration, "bars": bars.digest, "symbols": list(bars.symbols)}
-    earned = study._verdict.details["money"]
+    earned = judge(study.evidence()).details["money"]
     if earned is not None and earned["sharpe_per_bar"] is not None:
         facts["sharpe"] = earned["sharpe_per_bar"]
-    facts["forecasts"] = study.forecast.digest
+    facts |= {"forecasts": study.forecast.digest, "first": int(study.time[0]), "last": int(study.time[-1])}
     trials = book.record_trial(ledger.digest_of({"study": configuration, "bars": bars.digest}), **facts)
     rows = ledger.digest_of({"bars": bars.digest, "decisions": study.time.tolist(), "target": study.target.to_dict()})
     book.record("read", rows=rows, what="test rows", configuration=ledger.digest_of(configuration))
     reads = sum(record.facts["rows"] == rows for record in book.records("read"))
     sharpes = [f["sharpe"] for record in book.records(ledger.TRIAL) if "sharpe" in (f := record.facts)]
-    return replace(study, trials=trials, trials_where=book.where, trial_sharpes=tuple(sharpes), reads=reads)
+    return replace(
+        study, trials=trials, trials_where=book.where, trial_sharpes=tuple(sharpes), tried=_tried(study), reads=reads
+    )
 
 
 # -------------------------------------------------------------------------------------------------------------- results
@@ -302,6 +311,7 @@ class Study:
     trials: int = 1
     trials_where: str = "this process"
     trial_sharpes: tuple[float, ...] = ()
+    tried: int = 1
     reads: int = 1
 
     @property
@@ -346,17 +356,24 @@ class Study:
             trials=self.trials,
             trials_where=self.trials_where,
             trial_sharpes=self.trial_sharpes,
+            tried=self.tried,
             reads=self.reads,
             failures=tuple(f"fold {f.number}: {f.failure}" for f in self.folds if f.failure),
         )
 
     def verdict(self) -> Verdict:
-        """Return what the study proves: exit code, sentence, table, details."""
-        return self._verdict
+        """Return what the study proves: exit code, sentence, table, details.
+
+        Configurations tried later on the same rows count too: the best of many must pass the test of many.
+        """
+        tried = max(self.tried, _tried(self))
+        if tried not in self._verdicts:
+            self._verdicts[tried] = judge(replace(self.evidence(), tried=tried))
+        return self._verdicts[tried]
 
     @cached_property
-    def _verdict(self) -> Verdict:
-        return judge(self.evidence())
+    def _verdicts(self) -> dict[int, Verdict]:
+        return {}
 
     def scores(self) -> dict[str, dict[str, float | None]]:
         """Return measures by forecast (the model, baselines, challengers) and name."""

@@ -8,6 +8,9 @@
   Clark and West's would be too kind to them (`statistics.knows_more`);
 - an information coefficient above 0.
 
+The 5 % are shared among all configurations tried on these rows (Sidak): the best of twenty useless ones passes a 5 %
+test in 64 % of cases, so each of twenty is tested at 0.26 %.
+
 The units that are judged: returns, directions and volatilities as they are; **prices as the change they imply**, a
 fraction of the last close, because squared errors of price levels would let the dearest stock and the last years
 decide. With several symbols, differences of squared errors are averaged per date before any test. The information
@@ -76,6 +79,8 @@ class Evidence:
         Forecast quantiles in units of the target; `std`, predicted deviations, does for a normal distribution.
     trials, trials_where, trial_sharpes
         How many configurations were tried, where that was counted, and the Sharpe ratios per bar they left.
+    tried : int
+        Configurations tried on rows that overlap these: they share the level of the test.
     reads : int
         How often these test rows have been looked at, this time included.
     failures : tuple of str
@@ -118,6 +123,7 @@ class Evidence:
     trials: int = 1
     trials_where: str = "this process"
     trial_sharpes: tuple[float, ...] = ()
+    tried: int = 1
     reads: int = 1
     failures: tuple[str, ...] = ()
     dated: bool = True
@@ -210,7 +216,24 @@ def judge(evidence: Evidence) -> Verdict:
     return Verdict(exit_code, sentence(details), _jsonable(details))
 
 
-def is_edge(actual: np.ndarray, forecast: np.ndarray, baselines: Mapping[str, np.ndarray], horizon: int = 1) -> bool:
+def shared_level(tried: int, level: float = LEVEL) -> float:
+    """Return the level each of `tried` tests may have so that any of them errs with probability `level` at most.
+
+    Examples
+    --------
+    >>> round(shared_level(20), 5), shared_level(1)
+    (0.00256, 0.05)
+    """
+    return level if tried <= 1 else 1.0 - (1.0 - level) ** (1.0 / tried)
+
+
+def is_edge(
+    actual: np.ndarray,
+    forecast: np.ndarray,
+    baselines: Mapping[str, np.ndarray],
+    horizon: int = 1,
+    level: float = LEVEL,
+) -> bool:
     """Apply the rule at the top of this module to values in judged units, (n_rows,) or (n_rows, n_symbols).
 
     Examples
@@ -228,14 +251,14 @@ def is_edge(actual: np.ndarray, forecast: np.ndarray, baselines: Mapping[str, np
         known &= np.isfinite(np.asarray(b).reshape(known.shape))
     actual, forecast = np.where(known, actual, nan), np.where(known, forecast, nan)
     ps = [st.knows_more(actual, forecast, np.reshape(b, known.shape), horizon)[0] for b in baselines.values()]
-    return bool(ps) and all(p < LEVEL for p in ps) and _correlation(actual, forecast) > 0
+    return bool(ps) and all(p < level for p in ps) and _correlation(actual, forecast) > 0
 
 
 class _Case:
     """The evidence in judged units, on the cells that count."""
 
     def __init__(self, evidence: Evidence):
-        self.e, self.horizon = evidence, evidence.target.horizon
+        self.e, self.horizon, self.level = evidence, evidence.target.horizon, shared_level(evidence.tried)
         self.is_price = evidence.target.kind == "close"
         self.actual, self.forecast = self.judged(evidence.actual), self.judged(evidence.forecast)
         self.baselines = {n: self.judged(b) for n, b in evidence.baselines.items()}
@@ -274,12 +297,16 @@ class _Case:
         e, (first, last) = self.e, self._dates()
         benchmarks = {name: self._benchmark(name) for name in self.baselines}
         ic = self._ic(self.forecast)
-        passed = {n: b["clark_west"]["p"] is not None and b["clark_west"]["p"] < LEVEL for n, b in benchmarks.items()}
+        passed = {
+            n: b["clark_west"]["p"] is not None and b["clark_west"]["p"] < self.level for n, b in benchmarks.items()
+        }
         skill = st.skill_test(self.loss_model, self.loss_naive[self.best], self.horizon)
         low, high = skill.interval()
         years = 1970 + e.time.astype("datetime64[ns]").astype(_YEAR).astype(int)
         found = {
-            "edge": is_edge(self.actual, self.masked(self.forecast), self.baselines, self.horizon),
+            "edge": is_edge(self.actual, self.masked(self.forecast), self.baselines, self.horizon, self.level),
+            "level": self.level,
+            "tried": e.tried,
             "name": e.name,
             "target": e.target.to_dict() | {"text": str(e.target)},
             "symbols": list(e.symbols),
@@ -310,7 +337,6 @@ class _Case:
             "trials": e.trials,
             "trials_where": e.trials_where,
             "reads": e.reads,
-            "lucky": 1 - (1 - LEVEL) ** max(e.trials, 1),
             "failures": list(e.failures),
         }
         found["lag_copy"]["alarm"] &= not found["edge"]
@@ -514,8 +540,8 @@ class _Case:
 
     def _power(self) -> dict[str, Any]:
         n = max(1, round(self.n_rows / self.horizon))  # overlapping outcomes count once
-        found = {"independent_rows": n, "detectable_ic": st.detectable_ic(n, LEVEL)}
-        return found | {f"power_at_{ic:g}": st.power(ic, n, LEVEL) for ic in (0.02, 0.05, 0.1)}
+        found = {"independent_rows": n, "detectable_ic": st.detectable_ic(n, self.level)}
+        return found | {f"power_at_{ic:g}": st.power(ic, n, self.level) for ic in (0.02, 0.05, 0.1)}
 
     def _table(self, d: dict[str, Any]) -> dict[str, dict[str, float | None]]:
         rows = {}

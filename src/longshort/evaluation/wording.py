@@ -49,11 +49,11 @@ def _challengers(d: dict[str, Any]) -> str:
 
 def _caveats(d: dict[str, Any]) -> str:
     notes = []
-    if d["trials"] > 1:
-        tried = f"{d['trials']} configurations were tried ({d['trials_where']})"
-        if d["edge"]:
-            tried += f": the best of as many useless ones passes a 5 % test in {100 * d['lucky']:.0f} % of cases"
-        notes.append(tried)
+    if d["tried"] > 1:
+        tried = f"{d['tried']} configurations were tried on these rows ({d['trials_where']})"
+        notes.append(f"{tried}, so p must be below {d['level']:.2g}, which is 5 % for all of them together")
+    elif d["trials"] > 1:
+        notes.append(f"{d['trials']} configurations were tried ({d['trials_where']})")
     if d["reads"] > 1:
         notes.append(f"these test rows were looked at for the {_ordinal(d['reads'])} time")
     if d["failures"]:
