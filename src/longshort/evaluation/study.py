@@ -22,7 +22,7 @@ from ..models import fleet
 from ..models.readiness import ready_cells
 from .fitting import Job, collect, copies, frozen, load_calendar, rival_values
 from .splits import NEVER, Fold, WalkForward
-from .verdict import Evidence, Verdict, judge
+from .verdict import Evidence, Verdict, earned_by, judge
 
 if TYPE_CHECKING:
     from ..bars import Bars
@@ -236,8 +236,8 @@ def _remember(study: "Study") -> "Study":
     """Record the study as a trial, with the Sharpe ratio it left, and return it knowing of all trials so far."""
     bars, configuration, book = study.bars, study.configuration, ledger.current()
     facts = {"what": "walk_forward", "configuration": configuration, "bars": bars.digest, "symbols": list(bars.symbols)}
-    earned = judge(study.evidence()).details["money"]
-    if earned is not None and earned["sharpe_per_bar"] is not None:
+    earned = earned_by(study.evidence())
+    if earned is not None and np.isfinite(earned["sharpe_per_bar"]):
         facts["sharpe"] = earned["sharpe_per_bar"]
     facts |= {"forecasts": study.forecast.digest, "first": int(study.time[0]), "last": int(study.time[-1])}
     trials = book.record_trial(ledger.digest_of({"study": configuration, "bars": bars.digest}), **facts)

@@ -216,6 +216,11 @@ def judge(evidence: Evidence) -> Verdict:
     return Verdict(exit_code, sentence(details), _jsonable(details))
 
 
+def earned_by(evidence: Evidence) -> dict[str, Any] | None:
+    """Return what following the signs of the forecasts earned (see `earnings.money`), without judging the rest."""
+    return _Case(evidence)._money()
+
+
 def shared_level(tried: int, level: float = LEVEL) -> float:
     """Return the level each of `tried` tests may have so that any of them errs with probability `level` at most.
 
