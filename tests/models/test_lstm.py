@@ -10,6 +10,7 @@ from longshort import ledger
 from longshort.data import synthetic
 from longshort.errors import DataError, DataWarning, InputError, NotEnoughData, NotFitted, TrainingError, UnknownName
 from longshort.features import field, forward_close, forward_log_return, forward_return, log_return, volume_ratio
+from longshort.models import paths
 from longshort.models.lstm import LSTM
 from longshort.models.presets import keras_tutorial, lstm_64_64_32_1
 
@@ -395,3 +396,14 @@ def test_a_feature_missing_though_its_bars_are_there_is_told(walk):
         with pytest.warns(DataWarning, match=f"have no forecast. Feature 'extra' .* on {bars.dates[-5]}"):
             assert np.isnan(model.predict(bars, start=start).mean[-2:]).all()
     assert np.isfinite(model.predict(with_hole(50), start=int(bars.time[300])).mean).all()
+
+
+def test_an_interval_contains_its_forecast_when_all_errors_have_one_sign():
+    errors, path = np.log(np.linspace(0.90, 0.97, 99)), np.full((2, 1), 100.0)
+    for sign in (1, -1):
+        both = paths._interval(path, [np.stack([sign * errors, sign * errors])])
+        assert both is not None
+        edge = 100.0 * np.exp(sign * errors[4])  # the fifth of 99: the conformal rank
+        beside, own = (both[0.05], both[0.95]) if sign == 1 else (both[0.95], both[0.05])
+        np.testing.assert_allclose(beside, edge, rtol=1e-12)
+        np.testing.assert_array_equal(own, path)

@@ -502,7 +502,7 @@ class LSTM:
         steps : int, optional
             Instead of one forecast per bar: the path of the next `steps` sessions, with dates, in price units, each
             step fed with the one before. Needs features that read only closes. The 5 % and 95 % quantiles come from
-            the errors the same path made on the validation rows.
+            the errors the same path made on the validation rows, and reach at least to the forecast.
         context : {"window", "carry"}, optional
             "window" asks a network that learned to carry its state about single windows instead, to compare the two.
 
