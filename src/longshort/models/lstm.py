@@ -604,7 +604,18 @@ class LSTM:
             )
 
     def stream(self, bars: "Bars | None" = None):
-        """Return a stream that answers row by row what `predict` would; `bars` is its warm-up."""
+        """Return a stream that answers row by row what `predict` would, bit for bit.
+
+        Parameters
+        ----------
+        bars : Bars, optional
+            History to warm up with; its symbols are the columns of every row from then on.
+
+        Returns
+        -------
+        Stream
+            With ``step(row)``, ``settle()``, ``snapshot()`` and ``restore()``.
+        """
         self._check_fitted()
         if bars is not None:
             require_bars(bars, "stream")
