@@ -226,7 +226,7 @@ def contend(name: str, epochs: int) -> dict:
         seconds, loss = run_torch(int(rest[0]), "malloc" in rest, epochs)
     else:
         seconds, loss = run_keras(int(rest[0]), epochs)
-    wall, cpu = (statistics.median(column) for column in zip(*seconds[1:], strict=True))
+    wall, cpu = (statistics.median(column) for column in zip(*(seconds[1:] or seconds), strict=True))
     return {
         "wall": WINDOWS / wall,
         "cpu": WINDOWS / cpu,
