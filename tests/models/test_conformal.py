@@ -6,6 +6,7 @@ from longshort import features as f
 from longshort.data import synthetic
 from longshort.errors import InputError, NotEnoughData, NotFitted, UnknownName
 from longshort.models import Conformal, Drift, Ensemble, HistoricalMean, Persistence, Ridge
+from longshort.models.conformal import _quantile
 
 RETURN = f.forward_log_return()
 
@@ -243,3 +244,10 @@ def test_parameters_and_wrong_use():
 def test_wrong_arguments_are_refused(arguments, words):
     with pytest.raises(InputError, match=words):
         Conformal(**{"forecaster": HistoricalMean(RETURN), **arguments})
+
+
+def test_quantiles_are_those_of_another_package():
+    """Half widths of crepes 0.9.1, `ConformalRegressor().fit(residuals)`, for these errors."""
+    errors = sorted(np.abs(np.random.default_rng(0).normal(size=137)).tolist())
+    theirs = {0.5: 0.6941719367070082, 0.8: 1.3040000451301372, 0.9: 1.4934311452207607, 0.95: 1.8220113633283233}
+    assert {level: _quantile(errors, level) for level in theirs} == theirs
