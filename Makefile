@@ -38,6 +38,9 @@ lint: $(VENV)/test-tools ## ruff and pyright
 bench: $(VENV)/installed $(VENV)/full-tools .venv-bench/made ## benchmarks, printed as ratios to other libraries (long)
 	@scripts/bench $(BIN)/python
 
+tutorials: $(VENV)/installed $(VENV)/test-tools .venv-tutorials/made ## run two Keras tutorials unchanged under Keras, our presets beside them (minutes)
+	@scripts/tutorials $(BIN)/python .venv-tutorials/bin/python
+
 figures: $(VENV)/installed ## make the pictures of README and docs again
 	@$(BIN)/python docs/make_figures.py
 
@@ -85,6 +88,11 @@ $(VENV)/full-tools: $(VENV)/libraries
 		keras==3.15.1 onnx==1.23.2 onnxruntime==1.31.1
 	@touch $@
 
+.venv-tutorials/made: $(VENV)/made
+	@$(BIN)/python -m venv .venv-tutorials
+	@$(STEP) "Keras, TensorFlow, scikit-learn in .venv-tutorials" .venv-tutorials/bin/python -m pip install -q tensorflow-cpu==2.21.0 keras==3.15.1 pandas scikit-learn matplotlib
+	@touch $@
+
 $(VENV)/build-tools: $(VENV)/made constraints.txt
 	@$(STEP) "Build tool" $(PIP) build
 	@touch $@
@@ -98,5 +106,5 @@ test-python: # VERSION=3.12: build from scratch with that Python and run the tes
 	$(STEP) "pytest, hypothesis" .venv-$(VERSION)/bin/python -m pip install -q -c constraints.txt pytest hypothesis; \
 	.venv-$(VERSION)/bin/python -m pytest -m "not full" -p no:cacheprovider
 
-.PHONY: help demo test test-full test-python lint bench figures wheel clean
+.PHONY: help demo test test-full test-python lint bench tutorials figures wheel clean
 .NOTPARALLEL:

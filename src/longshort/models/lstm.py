@@ -270,8 +270,8 @@ class LSTM:
         for name in ("epochs", "batch_size", "seeds", "threads"):
             if not _is_whole(getattr(self, name), 1):
                 raise InputError(f"{name} must be a whole number of at least 1, was {getattr(self, name)!r}.")
-        if not _is_whole(self.seed, 0):
-            raise InputError(f"seed must be a whole number of at least 0, was {self.seed!r}.")
+        if not _is_whole(self.seed, 0) or self.seed >= 2**63:
+            raise InputError(f"seed must be a whole number of at least 0 and below 2**63, was {self.seed!r}.")
         if self.patience is not None and not _is_whole(self.patience, 1):
             raise InputError(f"patience must be None or a whole number of at least 1, was {self.patience!r}.")
         if not 0 <= self.validation < 1:

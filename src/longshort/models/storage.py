@@ -49,10 +49,9 @@ def save_lstm(model: Any, directory: Any) -> str:
 def load_lstm(cls: Any, directory: Any, network: Any = None) -> Any:
     """Read a model back; predictions have the bits they had before saving."""
     found = artifact.load(directory, KIND, version=VERSION, allow_nan={"validation"})
-    document = found.documents["model"]
-    described = dict(document["model"])
+    described = dict(_document(found).get("model", {}))
     if described.pop("network_is_code", False):
-        name = described["network"].rpartition(".")[2]
+        name = str(described.get("network")).rpartition(".")[2]
         if network is None:
             raise InputError(
                 f"The network in {directory} is made by the function {described['network']}, and code is never saved. "
@@ -61,8 +60,23 @@ def load_lstm(cls: Any, directory: Any, network: Any = None) -> Any:
         described["network"] = network
     try:
         model = cls.from_dict(described)
-    except (TypeError, InputError) as error:
-        raise ArtifactError(f"{directory} describes an LSTM this version cannot build: {error}") from error
+        return _restored(model, found)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        raise ArtifactError(
+            f"{directory} does not fit its own description, or describes an LSTM this version cannot build: "
+            f"{type(error).__name__}: {error}. Save the model again."
+        ) from error
+
+
+def _document(found: artifact.Artifact) -> dict[str, Any]:
+    document = found.documents.get("model")
+    if not isinstance(document, dict) or not isinstance(document.get("model"), dict):
+        raise ArtifactError(f"{found.path} does not describe an LSTM. Save the model again.")
+    return document
+
+
+def _restored(model: Any, found: artifact.Artifact) -> Any:
+    document = found.documents["model"]
     model.symbols_ = tuple(document["symbols"])
     model.dropped_, model.trained_ = document["dropped"], document["trained"]
     model.histories_ = [History(**h) for h in document["histories"]]
@@ -86,13 +100,8 @@ def _nets(model: Any, found: artifact.Artifact, role: str) -> list[list[Net]]:
         for s in range(model.seeds):
             key = f"{role}.{g}.{s}."
             own = {name.removeprefix(key): array for name, array in weights.items() if name.startswith(key)}
-            try:
-                engine.set_weights(own)
-                parts = [_scaling(model, scaling, key + part, n) for part, n in sizes]
-            except (ValueError, KeyError) as error:
-                raise ArtifactError(
-                    f"{found.path} does not fit its own description: {error}. Save the model again."
-                ) from error
+            engine.set_weights(own)
+            parts = [_scaling(model, scaling, key + part, n) for part, n in sizes]
             groups[g].append(Net(own, *parts, calibration=scaling.get(f"{key}calibration")))
     return groups
 
