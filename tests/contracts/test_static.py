@@ -62,7 +62,7 @@ def test_the_gate_finds(line):
 
 
 def repository_files() -> list[Path]:
-    folders = ("src", "tests", "docs", "benchmarks", "tools", "scripts", ".github", ".ci")
+    folders = ("src", "tests", "docs", "examples", "benchmarks", "tools", "scripts", ".github", ".ci")
     inside = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     top = [path for path in ROOT.iterdir() if path.is_file()]
     endings = {
