@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-ALLOWED_SKIPS = re.compile("needs (Windows|macOS|AVX-512|arm64)|LONGSHORT_SHARED_DATA")  # what one machine cannot have
+ALLOWED_SKIPS = re.compile(
+    "needs (Windows|macOS|AVX-512|arm64|CUDA)|LONGSHORT_SHARED_DATA"
+)  # what one machine cannot have
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -292,3 +292,40 @@ def test_a_loss_given_as_a_function_is_used_as_it_is():
     named, given = engine_of(), engine_of(loss=torch.nn.MSELoss())
     assert given.epoch(STARTS, TARGETS) == pytest.approx(named.epoch(STARTS, TARGETS), abs=1e-7)
     assert given.loss(STARTS, TARGETS) == pytest.approx(named.loss(STARTS, TARGETS), abs=1e-6)
+
+
+# On a GPU -------------------------------------------------------------------------------------------------------------
+
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+
+
+def gpu_engine(kind, **options):
+    net = nets.make_network(kind, FEATURES, seed=5, hidden=(9, 5), lookback=LOOKBACK)
+    return bound(TorchEngine(net, lookback=LOOKBACK, **{**OPTIONS, **options}))
+
+
+@on_a_gpu
+@pytest.mark.parametrize("kind", sorted(nets.NETWORKS))
+def test_a_gpu_follows_the_loss_path_of_the_processor(kind):
+    there, here = gpu_engine(kind, device="auto"), gpu_engine(kind, device="cpu")
+    assert there.device.type == "cuda"
+    for _ in range(3):
+        assert there.epoch(STARTS, TARGETS) == pytest.approx(here.epoch(STARTS, TARGETS), abs=1e-3)
+        assert there.loss(STARTS, TARGETS) == pytest.approx(here.loss(STARTS, TARGETS), abs=1e-3)
+    here.set_weights(there.weights())
+    np.testing.assert_allclose(there.predict(STARTS), here.predict(STARTS), rtol=0, atol=2e-3)
+    assert (there.predict(STARTS[5:9]) == there.predict(STARTS)[5:9]).all()
+
+
+@on_a_gpu
+@pytest.mark.parametrize("kind", sorted(nets.NETWORKS))
+def test_mixed_precision_learns_as_single_precision_does(kind):
+    mixed, single = (gpu_engine(kind, device="cuda", mixed_precision=flag) for flag in (True, False))
+    for _ in range(10):
+        mixed.epoch(STARTS, TARGETS)
+        single.epoch(STARTS, TARGETS)
+    assert mixed.loss(STARTS, TARGETS) == pytest.approx(single.loss(STARTS, TARGETS), rel=0.1)
+    assert all(w.dtype == np.float32 for w in mixed.weights().values())
+    mixed.bind(np.full_like(DATA, np.nan), FEATURES, CENTER, SCALE)
+    with pytest.raises(TrainingError, match="the loss was not finite in epoch 11, batch 1"):
+        mixed.epoch(STARTS, TARGETS)

@@ -18,6 +18,16 @@ from longshort.native import core  # noqa: E402
 
 pytestmark = pytest.mark.full
 
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Two threads on tiny products wait for each other more than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 RNG = np.random.default_rng(6)
 OPTIONS = {
     "huber": {"huber_delta": 0.7},

@@ -193,7 +193,7 @@ def make_network(kind: str, n_inputs: int, *, seed: int = 0, init: str = "torch"
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Let torch draw from `seed` inside, one thread of the process at a time, and as before afterwards."""
-    with _GLOBAL_RANDOM, torch.random.fork_rng():
+    with _GLOBAL_RANDOM, torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
 
