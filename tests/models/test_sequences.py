@@ -290,6 +290,7 @@ def test_the_description_of_window_models_is_what_it_was():
         ({"chunk": 0}, "chunk must be None or a whole number of at least 1, was 0"),
         ({"burn_in": -1}, "burn_in must be None or a whole number of at least 0, was -1"),
         ({"burn_in": True}, "burn_in must be"),
+        ({"loss": "rank"}, "learns row by row, and the rank loss does not"),
         ({"network": "gru"}, "context='carry' is for the native engine, but its network is 'gru'"),
         ({"engine": "torch"}, "context='carry' is for the native engine, but engine is 'torch'"),
     ],

@@ -284,6 +284,105 @@ def test_extreme_outputs_keep_loss_and_gradient_finite(options):
         assert all(np.isfinite(g).all() for g in trainer.gradient(starts, targets).values())
 
 
+BLOCK_LOSSES = [{"loss": "sharpe"}, {"loss": "sharpe", "cost": 0.3}, {"loss": "rank"}]
+
+
+def block_formula(options, outputs, y, blocks):
+    """The loss of a batch whose blocks are in order."""
+    if options["loss"] == "rank":
+        found = []
+        for date in (blocks == b for b in np.unique(blocks) if (blocks == b).sum() > 1):
+            said, rank = outputs[date], (2 * np.argsort(np.argsort(y[date])) + 1) / date.sum() - 1
+            c = np.cov(said, rank, bias=True)
+            found.append(c[0, 1] / np.sqrt(c[0, 0] * c[1, 1] + 1e-12))
+        return -np.mean(found)
+    position = np.tanh(outputs)
+    change = np.abs(np.diff(position, prepend=position[0])) * (np.diff(blocks, prepend=blocks[0]) == 0)
+    earned = position * y - options.get("cost", 0.0) * change
+    return -earned.mean() / earned.std()
+
+
+@pytest.mark.parametrize("options", BLOCK_LOSSES, ids=loss_name)
+def test_losses_of_blocks_follow_their_formulas(options):
+    trainer, _, starts, targets = make(SMALL, "LSTMTrainer64", **options)
+    blocks = np.repeat(np.arange(30), 3)[: len(starts)]  # the last has one sample
+    expected = block_formula(options, trainer.predict(starts)[:, 0], targets[:, 0], blocks)
+    assert trainer.loss(starts, targets, blocks=blocks) == pytest.approx(expected, rel=1e-9)
+    mixed = np.random.default_rng(0).permutation(len(starts))
+    mixed = mixed[np.argsort(mixed % 3, kind="stable")]  # blocks are torn apart, their order inside is kept
+    again = trainer.loss(starts[mixed], targets[mixed], blocks=blocks[mixed])
+    assert again == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("options", BLOCK_LOSSES, ids=loss_name)
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_gradients_of_losses_of_blocks_are_their_slopes(options, dropout):
+    trainer, _, starts, targets = make(SMALL, "LSTMTrainer64", dropout=[dropout] * 2, **options)
+    trainer.set_weights({name: value * 2 for name, value in trainer.weights().items()})
+    blocks, step = np.arange(len(starts)) // 5, 3 if dropout else None
+    gradient = trainer.gradient(starts, targets, blocks=blocks, dropout_step=step)
+    weights, random = trainer.weights(), np.random.default_rng(2)
+    for name, value in weights.items():
+        for _ in range(3):
+            index = tuple(random.integers(extent) for extent in value.shape)
+            slopes = []
+            for width in (1e-5, -1e-5):
+                moved = {**weights, name: value.copy()}
+                moved[name][index] += width
+                trainer.set_weights(moved)
+                slopes.append(trainer.loss(starts, targets, blocks=blocks, dropout_step=step))
+            assert (slopes[0] - slopes[1]) / 2e-5 == pytest.approx(gradient[name][index], rel=1e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize("options", BLOCK_LOSSES, ids=loss_name)
+def test_losses_of_blocks_train_the_same_on_any_number_of_threads(options):
+    runs = []
+    for threads in (1, 2, 3):
+        trainer, _, starts, targets = make(
+            SMALL, threads=threads, lr=5e-3, dropout=[0.1, 0.0], batch_size=40, **options
+        )
+        blocks = np.arange(len(starts)) // 6
+        losses = [trainer.epoch(starts, targets, blocks=blocks) for _ in range(30)]
+        runs.append((losses, trainer.state()["weights"].tobytes()))
+    assert runs[0] == runs[1] == runs[2]
+    assert runs[0][0][-1] < runs[0][0][0] - 0.05
+
+
+def test_batches_of_blocks_are_whole_and_in_the_shuffled_order():
+    """Blocks of 7, 21 of them at least: the steps of an epoch are those of its batches given one by one."""
+    shape = {**SMALL, "loss": "rank", "batch_size": 20}
+    whole, _, starts, targets = make(shape, "LSTMTrainer64")
+    blocks = np.arange(len(starts)) // 7
+    loss = whole.epoch(starts, targets, blocks=blocks)
+    single, *_ = make({**shape, "batch_size": 1000}, "LSTMTrainer64")
+    order, total = core.shuffled(12, 7, 0), 0.0
+    for batch in np.split(order, [3, 6, 9]):
+        mine = np.concatenate([np.flatnonzero(blocks == b) for b in batch])
+        total += single.epoch(starts[mine], targets[mine], blocks=blocks[mine]) * len(mine)
+    assert whole.steps_done == 4
+    assert total / len(starts) == pytest.approx(loss, rel=1e-9)
+
+
+@pytest.mark.parametrize("options", BLOCK_LOSSES, ids=loss_name)
+def test_an_absurd_step_size_stops_losses_of_blocks_too(options):
+    trainer, _, starts, targets = make(SMALL, lr=1e6, **options)
+    with pytest.raises(TrainingError, match="beyond all bounds in epoch 1, batch 1"):
+        trainer.epoch(starts, targets, blocks=np.arange(len(starts)) // 5)
+
+
+def test_blocks_are_asked_for_where_they_matter():
+    trainer, _, starts, targets = make(SMALL, loss="rank")
+    with pytest.raises(InputError, match="needs the block of each sample"):
+        trainer.epoch(starts, targets)
+    with pytest.raises(InputError, match=r"blocks must have shape \(82,\), was \(2,\)"):
+        trainer.loss(starts, targets, blocks=[0, 1])
+    with pytest.raises(InputError, match="take no sample_weight"):
+        trainer.loss(starts, targets, np.ones(len(starts)), np.zeros(len(starts)))
+    plain, *_ = make(SMALL)
+    with pytest.raises(InputError, match="'sharpe' or 'rank' only"):
+        plain.epoch(starts, targets, blocks=np.zeros(len(starts)))
+
+
 def test_sample_weights_are_repeated_samples():
     trainer, _, starts, targets = make(SMALL, "LSTMTrainer64", loss="gaussian", n_outputs=2)
     counts = np.random.default_rng(2).integers(0, 4, len(starts))
@@ -620,6 +719,10 @@ def test_a_non_finite_loss_stops_the_epoch_before_the_weights_change():
         ({"loss": "cross_entropy", "class_weights": [1.0, -1.0]}, "class_weights must be at least 0, was -1"),
         ({"loss": "cross_entropy", "focal": -1.0}, "focal must be at least 0, was -1"),
         ({"focal": 2.0}, "belong to loss 'cross_entropy'"),
+        ({"cost": 0.1}, "cost belongs to loss 'sharpe'"),
+        ({"loss": "sharpe", "cost": -0.1}, "cost must be at least 0, was -0.1"),
+        ({"loss": "rank", "n_outputs": 2}, "needs n_outputs = 1, was 2"),
+        ({"loss": "rank", "targets_per_window": 2}, "must be 1 for losses of blocks"),
         ({"lookback": 0}, "lookback"),
         ({"targets_per_window": 0}, r"targets_per_window must be between 1 and lookback \(8\), was 0"),
         ({"targets_per_window": 9}, r"targets_per_window must be between 1 and lookback \(8\), was 9"),

@@ -36,8 +36,6 @@ class Loss:
     ----------
     name : str
         As in ``LSTM(loss=name)``.
-    native : bool
-        Whether the native engine computes it; the torch engine computes all.
     grouped : {None, "symbol", "date"}
         Whether a batch must hold whole runs of one symbol, or whole dates.
     calibrated : bool
@@ -48,7 +46,6 @@ class Loss:
     """
 
     name: ClassVar[str] = ""
-    native: ClassVar[bool] = True
     grouped: ClassVar[str | None] = None
     calibrated: ClassVar[bool] = False
     plain: ClassVar[bool] = False
@@ -383,7 +380,6 @@ class Sharpe(Loss):
     """
 
     name: ClassVar[str] = "sharpe"
-    native: ClassVar[bool] = False
     grouped: ClassVar[str | None] = "symbol"
     calibrated: ClassVar[bool] = True
     cost: float = 0.0005
@@ -432,7 +428,6 @@ class Rank(Loss):
     """
 
     name: ClassVar[str] = "rank"
-    native: ClassVar[bool] = False
     grouped: ClassVar[str | None] = "date"
     calibrated: ClassVar[bool] = True
 

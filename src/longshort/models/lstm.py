@@ -300,6 +300,10 @@ class LSTM:
 
     def _check_context(self) -> None:
         _check_choice("context", self.context, ("window", "carry"))
+        if self.context == "carry" and self.loss_.grouped:
+            raise InputError(
+                f"context='carry' learns row by row, and the {self.loss_.name} loss does not. Use 'window'."
+            )
         for name, low in (("chunk", 1), ("burn_in", 0)):
             value = getattr(self, name)
             if value is not None and self.context == "window":

@@ -59,8 +59,6 @@ def _why_torch(model: Any) -> str | None:
         return f"its network is {model.network!r}"
     if model.symbol_embedding:
         return "it learns a vector for each symbol"
-    if not model.loss_.native:
-        return f"the {model.loss_.name} loss needs whole blocks of rows"
     if model.device not in ("auto", "cpu"):
         return f"device is {model.device!r}"
     return "precision is 'mixed'" if model.precision == "mixed" else None

@@ -92,16 +92,16 @@ class Samples:
         return len(self.starts)
 
     @property
-    def arguments(self) -> tuple[np.ndarray, ...]:
-        """What an engine's `epoch` and `loss` take."""
-        extra = self.blocks if self.weights is None else self.weights
-        return (self.starts, self.targets) if extra is None else (self.starts, self.targets, extra)
+    def options(self) -> dict[str, np.ndarray]:
+        """What an engine's `epoch` and `loss` take beside starts and targets."""
+        found = {"blocks": self.blocks, "sample_weight": self.weights}
+        return {name: array for name, array in found.items() if array is not None}
 
     @property
     def digest(self) -> str:
         """SHA-256 over all of it."""
         found = hashlib.sha256()
-        for array in self.arguments:
+        for array in (self.starts, self.targets, *self.options.values()):
             found.update(f"{array.dtype.str} {array.shape} ".encode() + np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
 
@@ -278,12 +278,15 @@ class Training:
         if self.done:
             return True
         self._set_rate()
-        self.history.train_loss.append(self._finite(self.engine.epoch(*self.train.arguments)))
+        self.history.train_loss.append(
+            self._finite(self.engine.epoch(self.train.starts, self.train.targets, **self.train.options))
+        )
         epoch = len(self.history.train_loss)
         if self.validation is None:
             self.history.best_epoch = epoch
         else:
-            loss = self._finite(self.engine.loss(*self.validation.arguments))
+            held_out = self.validation
+            loss = self._finite(self.engine.loss(held_out.starts, held_out.targets, **held_out.options))
             self.history.val_loss.append(loss)
             self.rule = self.rule.update(loss)
             if self.rule.patience is None:

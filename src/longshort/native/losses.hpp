@@ -8,15 +8,23 @@
 //   student_t      -log density of Student's t around o_1, sigma = softplus(o_2) + 1e-6, nu = 2.001 + softplus(o_3)
 //   cross_entropy  w_c (1 - p_c)^focal (-log p_c) (Lin et al., 2017): one output is the logit of class 1 of {0, 1},
 //                  several are the logits of as many classes
+//
+// Two losses have no value for a single sample, only for a batch of whole blocks, in order:
+//
+//   sharpe  -mean / standard deviation of p y - cost |p - p before|, p = tanh(o_1) the position; a block is a run of rows
+//           of one symbol, and the first row of a block is not charged (Lim, Zohren and Roberts, 2019)
+//   rank    minus the mean over blocks (dates) of the correlation of o_1 with the ranks of the targets
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <numeric>
 #include <vector>
 
 namespace longshort {
 
-enum class LossKind { mse, mae, huber, quantile, gaussian, student_t, cross_entropy };
+enum class LossKind { mse, mae, huber, quantile, gaussian, student_t, cross_entropy, sharpe, rank };
 
 inline double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
 
@@ -53,11 +61,20 @@ struct Loss {
     std::vector<double> levels;         // of the quantiles
     std::vector<double> class_weights;  // one per class; empty for 1 each
     double focal = 0.0;
+    double cost = 0.0;  // of a change of position, in units of the target
 
     static constexpr double smallest_scale = 1e-6, smallest_freedom = 2.001;
 
     int targets(int outputs) const { return kind <= LossKind::huber ? outputs : 1; }
+    bool of_blocks() const { return kind == LossKind::sharpe || kind == LossKind::rank; }
     static int classes(int outputs) { return outputs == 1 ? 2 : outputs; }
+
+    // The loss of a batch of n samples, one output and one target each; its slope by each output where asked for. The
+    // samples of a block are neighbours.
+    double of_batch(const double* output, const double* target, const int64_t* block, std::size_t n,
+                    double* slope) const {
+        return kind == LossKind::sharpe ? sharpe(output, target, block, n, slope) : rank(output, target, block, n, slope);
+    }
 
     // The loss of one sample; its slope by each output where asked for.
     template <class T>
@@ -70,11 +87,81 @@ struct Loss {
             case LossKind::gaussian: return gaussian(output, static_cast<double>(*target), slope);
             case LossKind::student_t: return student_t(output, static_cast<double>(*target), slope);
             case LossKind::cross_entropy: return cross_entropy(output, static_cast<int>(*target), outputs, slope);
+            case LossKind::sharpe:
+            case LossKind::rank: break;  // see of_batch
         }
         return 0;
     }
 
 private:
+    double sharpe(const double* output, const double* target, const int64_t* block, std::size_t n,
+                  double* slope) const {
+        std::vector<double> position(n), earned(n);
+        double mean = 0, variance = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+            position[i] = std::tanh(output[i]);
+            earned[i] = position[i] * target[i];
+            if (i > 0 && block[i] == block[i - 1]) earned[i] -= cost * std::abs(position[i] - position[i - 1]);
+            mean += earned[i];
+        }
+        mean /= static_cast<double>(n);
+        for (double x : earned) variance += (x - mean) * (x - mean);
+        variance /= static_cast<double>(n);
+        const double deviation = std::sqrt(variance);
+        if (!slope) return -mean / deviation;
+        std::fill_n(slope, n, 0.0);
+        for (std::size_t i = 0; i < n; ++i) {
+            const double by_earned = (mean * (earned[i] - mean) / variance - 1) / (deviation * static_cast<double>(n));
+            slope[i] += by_earned * target[i];
+            if (i > 0 && block[i] == block[i - 1]) {
+                const double change = position[i] - position[i - 1];
+                const double charge = cost * (change > 0 ? 1.0 : change < 0 ? -1.0 : 0.0) * by_earned;
+                slope[i] -= charge;
+                slope[i - 1] += charge;
+            }
+        }
+        for (std::size_t i = 0; i < n; ++i) slope[i] *= 1 - position[i] * position[i];
+        return -mean / deviation;
+    }
+
+    // Blocks of fewer than two samples say nothing and are left out.
+    static double rank(const double* output, const double* target, const int64_t* block, std::size_t n,
+                       double* slope) {
+        if (slope) std::fill_n(slope, n, 0.0);
+        auto end_of = [&](std::size_t begin) {
+            std::size_t end = begin + 1;
+            while (end < n && block[end] == block[begin]) ++end;
+            return end;
+        };
+        std::size_t counted = 0;
+        for (std::size_t begin = 0, end; begin < n; begin = end) counted += (end = end_of(begin)) > begin + 1;
+        if (counted == 0) return 0 * output[0];
+        double total = 0;
+        for (std::size_t begin = 0, end; begin < n; begin = end) {
+            end = end_of(begin);
+            if (end == begin + 1) continue;
+            const double m = static_cast<double>(end - begin);
+            double said = 0, ranked = 0, covariance = 0, of_said = 0, of_ranked = 0;
+            for (std::size_t i = begin; i < end; ++i) {
+                said += output[i] / m;
+                ranked += target[i] / m;
+            }
+            for (std::size_t i = begin; i < end; ++i) {
+                const double a = output[i] - said, r = target[i] - ranked;
+                covariance += a * r / m;
+                of_said += a * a / m;
+                of_ranked += r * r / m;
+            }
+            const double scale = std::sqrt(of_said * of_ranked + 1e-12);
+            total += covariance / scale;
+            for (std::size_t i = begin; i < end && slope; ++i) {
+                const double a = output[i] - said, r = target[i] - ranked;
+                slope[i] = (covariance * of_ranked * a / (scale * scale) - r) / (scale * m * counted);
+            }
+        }
+        return -total / static_cast<double>(counted);
+    }
+
     template <class T>
     double of_errors(const T* output, const T* target, int outputs, T* slope) const {
         const T delta = static_cast<T>(huber_delta);
@@ -173,5 +260,27 @@ private:
         return weight * damping * -log_p;
     }
 };
+
+// Each target's rank within its block, scaled to (-1, 1); ties share the middle.
+template <class T>
+std::vector<T> ranks_in_blocks(const std::vector<T>& targets, const std::vector<int64_t>& blocks) {
+    const std::size_t n = targets.size();
+    std::vector<std::size_t> order(n);
+    std::iota(order.begin(), order.end(), std::size_t(0));
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+        return blocks[a] != blocks[b] ? blocks[a] < blocks[b] : targets[a] < targets[b];
+    });
+    std::vector<T> ranks(n);
+    for (std::size_t begin = 0, end; begin < n; begin = end) {
+        for (end = begin; end < n && blocks[order[end]] == blocks[order[begin]];) ++end;
+        const double size = static_cast<double>(end - begin);
+        for (std::size_t first = begin, last; first < end; first = last) {
+            for (last = first; last < end && targets[order[last]] == targets[order[first]];) ++last;
+            const double middle = 0.5 * static_cast<double>((first - begin) + (last - 1 - begin));
+            for (std::size_t k = first; k < last; ++k) ranks[order[k]] = static_cast<T>((2 * middle + 1) / size - 1);
+        }
+    }
+    return ranks;
+}
 
 }  // namespace longshort

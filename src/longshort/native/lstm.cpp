@@ -49,6 +49,10 @@ void check_loss(const Loss& loss, int outputs) {
         require(outputs == n, "loss '" + name + "' needs n_outputs = " + std::to_string(n) + ", was " +
                                   std::to_string(outputs) + ".");
     };
+    require_range("cost", loss.cost, 0, true, infinity);
+    require(loss.kind == LossKind::sharpe || loss.cost == 0, "cost belongs to loss 'sharpe' only. Leave it out.");
+    if (loss.kind == LossKind::sharpe) needs_outputs("sharpe", 1);
+    if (loss.kind == LossKind::rank) needs_outputs("rank", 1);
     const bool quantile = loss.kind == LossKind::quantile, classes = loss.kind == LossKind::cross_entropy;
     require(quantile || loss.levels.empty(), "levels belong to loss 'quantile' only. Leave them out.");
     require(classes || (loss.class_weights.empty() && loss.focal == 0),
@@ -99,6 +103,8 @@ TrainingOptions checked(TrainingOptions o) {
     require_range("weight_decay", o.weight_decay, 0, true, infinity);
     require_range("clip", o.clip, 0, true, infinity);
     check_loss(o.loss, s.outputs);
+    require(s.answers == 1 || !o.loss.of_blocks(),
+            "targets_per_window must be 1 for losses of blocks ('sharpe', 'rank'), was " + std::to_string(s.answers) + ".");
     require(o.threads >= 1 && o.threads <= 64,
             "threads must be between 1 and 64, was " + std::to_string(o.threads) + ".");
     return o;
@@ -114,7 +120,7 @@ public:
               const std::string& head_activation, std::vector<double> dropout, const std::string& loss,
               double huber_delta, std::vector<double> levels, std::vector<double> class_weights, double focal, double lr,
               double beta1, double beta2, double eps, double weight_decay, double clip, int batch_size, int lookback,
-              uint64_t seed, const std::string& init, int threads, int targets_per_window)
+              uint64_t seed, const std::string& init, int threads, int targets_per_window, double cost)
         : trainer_(checked({
               .shape = {n_inputs, std::move(hidden), std::move(head), n_outputs, lookback, std::move(dropout),
                         targets_per_window},
@@ -128,11 +134,14 @@ public:
                                                  {"quantile", LossKind::quantile},
                                                  {"gaussian", LossKind::gaussian},
                                                  {"student_t", LossKind::student_t},
-                                                 {"cross_entropy", LossKind::cross_entropy}}),
+                                                 {"cross_entropy", LossKind::cross_entropy},
+                                                 {"sharpe", LossKind::sharpe},
+                                                 {"rank", LossKind::rank}}),
                        .huber_delta = huber_delta,
                        .levels = std::move(levels),
                        .class_weights = std::move(class_weights),
-                       .focal = focal},
+                       .focal = focal,
+                       .cost = cost},
               .learning_rate = lr,
               .beta1 = beta1,
               .beta2 = beta2,
@@ -154,8 +163,8 @@ public:
         data_ = std::move(data);
     }
 
-    double epoch(nb::handle starts_, nb::handle targets_, nb::handle sample_weight) {
-        const Samples samples = checked_samples(starts_, targets_, sample_weight);
+    double epoch(nb::handle starts_, nb::handle targets_, nb::handle sample_weight, nb::handle blocks) {
+        const Samples samples = checked_samples(starts_, targets_, sample_weight, blocks);
         const Series series = series_;
         std::string failure;
         double loss = 0;
@@ -172,9 +181,9 @@ public:
         return loss;
     }
 
-    double loss(nb::handle starts_, nb::handle targets_, nb::handle sample_weight,
+    double loss(nb::handle starts_, nb::handle targets_, nb::handle sample_weight, nb::handle blocks,
                 std::optional<int64_t> dropout_step) {
-        const Samples samples = checked_samples(starts_, targets_, sample_weight);
+        const Samples samples = checked_samples(starts_, targets_, sample_weight, blocks);
         const Series series = series_;
         double loss = 0;
         locked([&] {
@@ -183,9 +192,9 @@ public:
         return loss;
     }
 
-    nb::dict gradient(nb::handle starts_, nb::handle targets_, nb::handle sample_weight,
+    nb::dict gradient(nb::handle starts_, nb::handle targets_, nb::handle sample_weight, nb::handle blocks,
                       std::optional<int64_t> dropout_step) {
-        const Samples samples = checked_samples(starts_, targets_, sample_weight);
+        const Samples samples = checked_samples(starts_, targets_, sample_weight, blocks);
         const Series series = series_;
         std::vector<T> gradient;
         locked([&] {
@@ -391,14 +400,16 @@ private:
         std::vector<int64_t> starts;
         std::vector<T> targets, weights;
         std::vector<int32_t> rows;
+        std::vector<int64_t> blocks;
 
         std::size_t size() const { return starts.size(); }
         Targets<T> wanted() const {
-            return {targets.data(), weights.empty() ? nullptr : weights.data(), rows.empty() ? nullptr : rows.data()};
+            return {targets.data(), weights.empty() ? nullptr : weights.data(), rows.empty() ? nullptr : rows.data(),
+                    blocks.empty() ? nullptr : blocks.data()};
         }
     };
 
-    Samples checked_samples(nb::handle starts, nb::handle targets, nb::handle sample_weight) const {
+    Samples checked_samples(nb::handle starts, nb::handle targets, nb::handle sample_weight, nb::handle blocks) const {
         Samples samples;
         const int answers = trainer_.shape().answers, burn_in = trainer_.shape().lookback - answers;
         samples.starts = checked_starts(starts, series_, false, burn_in + 1);
@@ -419,7 +430,24 @@ private:
                                                     std::to_string(i) + " was " + show(weights.data()[i]) + ".");
             samples.weights.assign(weights.data(), weights.data() + weights.size());
         }
+        check_blocks(samples, blocks);
         return samples;
+    }
+
+    // Losses of blocks, and no others, are told the block of each sample; `rank` learns from ranks inside it.
+    void check_blocks(Samples& samples, nb::handle blocks_) const {
+        const Loss& loss = trainer_.options().loss;
+        require(loss.of_blocks() != blocks_.is_none(),
+                loss.of_blocks() ? "This loss needs the block of each sample: pass blocks."
+                                 : "blocks belong to loss 'sharpe' or 'rank' only. Leave them out.");
+        if (!loss.of_blocks()) return;
+        require(samples.weights.empty(), "Losses of blocks take no sample_weight. Leave it out.");
+        const auto blocks = to_array<int64_t>(blocks_, "blocks");
+        require(shape_of(blocks) == std::vector{samples.size()}, "blocks must have shape " +
+                                                                     show_shape({samples.size()}) + ", was " +
+                                                                     show_shape(shape_of(blocks)) + ".");
+        samples.blocks.assign(blocks.data(), blocks.data() + blocks.size());
+        if (loss.kind == LossKind::rank) samples.targets = ranks_in_blocks(samples.targets, samples.blocks);
     }
 
     std::vector<T> checked_targets(nb::handle targets_, std::size_t n) const {
@@ -500,23 +528,27 @@ void bind_trainer(nb::module_& m, const char* name, const char* doc) {
     nb::class_<P>(m, name, doc)
         .def(nb::init<int, std::vector<int>, std::vector<int>, int, const std::string&, std::vector<double>,
                       const std::string&, double, std::vector<double>, std::vector<double>, double, double, double,
-                      double, double, double, double, int, int, uint64_t, const std::string&, int, int>(),
+                      double, double, double, double, int, int, uint64_t, const std::string&, int, int, double>(),
              "n_inputs"_a, "hidden"_a, "head"_a = std::vector<int>{}, "n_outputs"_a = 1, "head_activation"_a = "linear",
              "dropout"_a = std::vector<double>{}, "loss"_a = "mse", "huber_delta"_a = 1.0,
              "levels"_a = std::vector<double>{}, "class_weights"_a = std::vector<double>{}, "focal"_a = 0.0,
              "lr"_a = 1e-3, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0, "clip"_a = 0.0,
              "batch_size"_a = 32, "lookback"_a = 60, "seed"_a = 0, "init"_a = "torch", "threads"_a = 1,
-             "targets_per_window"_a = 1)
+             "targets_per_window"_a = 1, "cost"_a = 0.0)
         .def("bind", &P::bind, nb::arg("data").noconvert(), "time_stride"_a, "center"_a, "scale"_a,
              "Cut windows from this float64 C-contiguous array from now on. It is kept alive, never copied;\n"
              "inputs are (x - center) / scale, computed in float64.")
         .def("epoch", &P::epoch, "starts"_a, "targets"_a, "sample_weight"_a = nb::none(),
+             "blocks"_a = nb::none(),
              "Train on every window once, in shuffled order; return the mean loss as seen, dropout included.\n"
              "Targets are (n, n_targets); with `targets_per_window` = S > 1 they are (n, S, n_targets), one for each of\n"
              "a window's last S steps, NaN where there is none, and a window's loss is the mean over those it has\n"
              "(no row after the last of them is read).\n"
+             "With the losses 'sharpe' and 'rank', `blocks` (n,) says which samples belong together, and a batch is\n"
+             "whole blocks, shuffled, until there are at least `batch_size` samples.\n"
              "`sample_weight` (n,) multiplies each sample's loss (the mean is over n).")
-        .def("loss", &P::loss, "starts"_a, "targets"_a, "sample_weight"_a = nb::none(), "dropout_step"_a = nb::none(),
+        .def("loss", &P::loss, "starts"_a, "targets"_a, "sample_weight"_a = nb::none(), "blocks"_a = nb::none(),
+             "dropout_step"_a = nb::none(),
              "Mean loss over the windows, without dropout (or with the masks of training step `dropout_step`).")
         .def("predict", &P::predict, "starts"_a,
              "Outputs (n, n_outputs) after the windows' last steps. A row depends on its window and the weights only, to the bit.")
@@ -525,7 +557,7 @@ void bind_trainer(nb::module_& m, const char* name, const char* doc) {
         .def("serve", &P::serve, "columns"_a, "center"_a, "scale"_a, "carry"_a = false,
              "The network as it is now, for a Ticker; it serves these columns of a row.")
         .def("gradient", &P::gradient, "starts"_a, "targets"_a, "sample_weight"_a = nb::none(),
-             "dropout_step"_a = nb::none(), "Gradient of the mean loss by name.")
+             "blocks"_a = nb::none(), "dropout_step"_a = nb::none(), "Gradient of the mean loss by name.")
         .def("carry_states", &P::carry_states, "n"_a,
              "Fresh states (n, 2 * sum(hidden)) for `carry`: all zero.")
         .def("carry", &P::carry, "starts"_a, "n_steps"_a, nb::arg("states").noconvert() = nb::none(),

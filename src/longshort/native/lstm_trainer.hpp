@@ -42,12 +42,14 @@ struct Series {
 };
 
 // What samples should answer, (n, answers, n_targets) with NaN where an answer does not count; how much each sample
-// counts (null: 1 each); and how many of its rows are read (null: all), those up to its last answer.
+// counts (null: 1 each); how many of its rows are read (null: all), those up to its last answer; and, for losses of
+// blocks, the block of each.
 template <class T>
 struct Targets {
     const T* values;
     const T* weights;
     const int32_t* rows;
+    const int64_t* blocks;
 };
 
 struct Diverged : std::runtime_error {
@@ -101,12 +103,12 @@ public:
     // One pass over all samples in shuffled order; the mean loss as seen, dropout included.
     double train_epoch(const Series& series, const int64_t* starts, const Targets<T>& targets, std::size_t n) {
         Session session(*this, training_layout_);
-        const std::vector<uint32_t> order = epoch_order(n, options_.seed, epoch++);
-        const std::size_t batch_size = options_.batch_size, batches = (n + batch_size - 1) / batch_size;
+        const auto [order, ends] = batches_of(targets.blocks, n, epoch++);
+        const std::size_t batches = ends.size();
         const double bound = weight_bound(targets, n);
         double total = 0;
         for (std::size_t batch = 0; batch < batches; ++batch) {
-            const std::size_t begin = batch * batch_size, size = std::min(batch_size, n - begin);
+            const std::size_t begin = batch == 0 ? 0 : ends[batch - 1], size = ends[batch] - begin;
             const double loss = accumulate_gradient(session, series, starts, targets, order.data() + begin, size, step);
             const double norm = gradient_norm();
             auto diverged = [&](const std::string& what, const std::string& then) {
@@ -127,6 +129,7 @@ public:
     double mean_loss(const Series& series, const int64_t* starts, const Targets<T>& targets, std::size_t n,
                      std::optional<int64_t> dropout_step) {
         if (dropout_step) return mean_gradient(series, starts, targets, n, dropout_step);
+        if (options_.loss.of_blocks()) return mean_block_loss(series, starts, targets, n);
         double total = 0;
         forward_all(series, starts, targets.rows, n, [&](std::size_t sample, const T* predictions) {
             total += window_loss(predictions, targets, sample, nullptr);
@@ -134,12 +137,21 @@ public:
         return total / static_cast<double>(n);
     }
 
+    // The loss of all samples as one batch, without dropout.
+    double mean_block_loss(const Series& series, const int64_t* starts, const Targets<T>& targets, std::size_t n) {
+        const std::vector<uint32_t> order = by_block(targets.blocks, n);
+        std::vector<int64_t> sorted(n);
+        for (std::size_t i = 0; i < n; ++i) sorted[i] = starts[order[i]];
+        std::vector<double> outputs(n);
+        predict(series, sorted.data(), n, outputs.data());
+        return block_loss(outputs.data(), targets, order.data(), n, nullptr);
+    }
+
     // Mean loss over all samples as one batch; leaves its gradient in gradient().
     double mean_gradient(const Series& series, const int64_t* starts, const Targets<T>& targets, std::size_t n,
                          std::optional<int64_t> dropout_step) {
         Session session(*this, training_layout_);
-        std::vector<uint32_t> order(n);
-        for (std::size_t i = 0; i < n; ++i) order[i] = static_cast<uint32_t>(i);
+        const std::vector<uint32_t> order = by_block(targets.blocks, n);
         return accumulate_gradient(session, series, starts, targets, order.data(), n, dropout_step) /
                static_cast<double>(n);
     }
@@ -191,6 +203,40 @@ public:
     }
 
 private:
+    // The samples block by block, in the order given inside each; as they are where there are no blocks.
+    static std::vector<uint32_t> by_block(const int64_t* blocks, std::size_t n) {
+        std::vector<uint32_t> order(n);
+        std::iota(order.begin(), order.end(), 0u);
+        if (blocks)
+            std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return blocks[a] < blocks[b]; });
+        return order;
+    }
+
+    // An epoch's samples in the order they are visited, and where each batch ends: `batch_size` samples each, or whole
+    // blocks, shuffled, until there are at least as many.
+    std::pair<std::vector<uint32_t>, std::vector<std::size_t>> batches_of(const int64_t* blocks, std::size_t n,
+                                                                          int64_t epoch) const {
+        const std::size_t size = options_.batch_size;
+        std::vector<std::size_t> ends;
+        if (!blocks) {
+            for (std::size_t end = size; end < n; end += size) ends.push_back(end);
+            ends.push_back(n);
+            return {epoch_order(n, options_.seed, epoch), ends};
+        }
+        const std::vector<uint32_t> sorted = by_block(blocks, n);
+        std::vector<std::size_t> firsts;  // of each block in `sorted`, and the end
+        for (std::size_t i = 0; i < n; ++i)
+            if (i == 0 || blocks[sorted[i]] != blocks[sorted[i - 1]]) firsts.push_back(i);
+        firsts.push_back(n);
+        std::vector<uint32_t> order;
+        for (uint32_t b : epoch_order(firsts.size() - 1, options_.seed, epoch)) {
+            order.insert(order.end(), sorted.begin() + firsts[b], sorted.begin() + firsts[b + 1]);
+            if (order.size() - (ends.empty() ? 0 : ends.back()) >= size) ends.push_back(order.size());
+        }
+        if (ends.empty() || ends.back() < n) ends.push_back(n);
+        return {std::move(order), std::move(ends)};
+    }
+
     // What one call needs: scratch memory, packed weights, workers.
     struct Session {
         Session(Trainer& trainer, const BatchLayout& layout_)
@@ -439,6 +485,18 @@ private:
         return sum * static_cast<double>(weight) / counted;
     }
 
+    // The loss of a batch of whole blocks, from the outputs of its samples in order.
+    double block_loss(const double* outputs, const Targets<T>& targets, const uint32_t* samples, std::size_t n,
+                      double* slopes) const {
+        std::vector<double> wanted(n);
+        std::vector<int64_t> blocks(n);
+        for (std::size_t i = 0; i < n; ++i) {
+            wanted[i] = static_cast<double>(targets.values[samples[i]]);
+            blocks[i] = targets.blocks[samples[i]];
+        }
+        return options_.loss.of_batch(outputs, wanted.data(), blocks.data(), n, slopes);
+    }
+
     // Weights that answer targets of this size are of order one, the last bias of the order of the targets: what goes
     // far beyond both has left every useful region for good.
     double weight_bound(const Targets<T>& targets, std::size_t n) const {
@@ -465,31 +523,59 @@ private:
     // ----------------------------------------------------------------------------------------------------------------
     // Gradient
 
-    // Forward and backward over one batch: gradient_ becomes that of its mean loss, returned is the sum of the losses.
+    // Forward and backward over one batch: gradient_ becomes that of its mean loss, returned is n times that loss.
     double accumulate_gradient(Session& session, const Series& series, const int64_t* starts, const Targets<T>& targets,
                                const uint32_t* samples, std::size_t n, std::optional<int64_t> dropout_step) {
-        const BatchLayout& layout = session.layout;
         pack();
         pack_backward();
         std::fill(gradient_.begin(), gradient_.end(), T(0));
-        double total = 0;
+        const BatchLayout& layout = session.layout;
+        std::vector<double> values(n);
+        if (!options_.loss.of_blocks()) {
+            sweep<true>(session, series, starts, targets.rows, samples, n, dropout_step,
+                        [&](T* base, std::size_t first, int count) {
+                            loss_and_head_gradient(layout, count, samples + first, targets, n, base,
+                                                   values.data() + first);
+                        });
+            double total = 0;
+            for (double loss : values) total += loss;
+            return total;
+        }
+        const DenseBuffers& b = layout.dense.back();
+        sweep<false>(session, series, starts, targets.rows, samples, n, dropout_step,
+                     [&](const T* base, std::size_t first, int count) {
+                         for (int l = 0; l < count; ++l) values[first + l] = static_cast<double>(base[b.output + l]);
+                     });
+        std::vector<double> slopes(n);
+        const double loss = block_loss(values.data(), targets, samples, n, slopes.data());
+        sweep<true>(session, series, starts, targets.rows, samples, n, dropout_step,
+                    [&](T* base, std::size_t first, int count) {
+                        std::fill_n(base + b.gradient, lanes, T(0));
+                        for (int l = 0; l < count; ++l) base[b.gradient + l] = static_cast<T>(slopes[first + l]);
+                    });
+        return loss * static_cast<double>(n);
+    }
+
+    // The training pass over one batch, a few vectors of samples at a time: forward, then differentiate(base, first,
+    // count) for each vector, which leaves the gradients of its outputs, then `backward` and its weight gradients.
+    template <bool backward, class F>
+    void sweep(Session& session, const Series& series, const int64_t* starts, const int32_t* rows,
+               const uint32_t* samples, std::size_t n, std::optional<int64_t> dropout_step, F differentiate) {
+        const BatchLayout& layout = session.layout;
+        const int steps = shape().lookback;
         const std::size_t together = std::size_t(session.vectors) * lanes;
-        std::vector<double> losses(together);
         for (std::size_t begin = 0; begin < n; begin += together) {
             const int count = static_cast<int>(std::min(together, n - begin));
             const int vectors = (count + lanes - 1) / lanes, threads = workers_->count();
             const int each = (vectors + threads - 1) / threads;  // vectors per worker, one or `group`
+            auto samples_of = [&](int v) { return std::min(lanes, count - v * lanes); };
             auto prepare = [&](int v) {
-                const std::size_t first = begin + std::size_t(v) * lanes;
-                gather(series, layout, std::min(lanes, count - v * lanes), shape().lookback,
-                       [&](int l) { return starts[samples[first + l]]; },
-                       [&](int l) { return targets.rows ? targets.rows[samples[first + l]] : shape().lookback; },
-                       session.vector(v));
+                const uint32_t* mine = samples + begin + std::size_t(v) * lanes;
+                gather(series, layout, samples_of(v), steps, [&](int l) { return starts[mine[l]]; },
+                       [&](int l) { return rows ? rows[mine[l]] : steps; }, session.vector(v));
             };
-            auto differentiate = [&](int v) {
-                const std::size_t first = begin + std::size_t(v) * lanes;
-                loss_and_head_gradient(layout, std::min(lanes, count - v * lanes), samples + first, targets, n,
-                                       session.vector(v), losses.data() + v * lanes);
+            auto finish = [&](int v) {
+                differentiate(session.vector(v), begin + std::size_t(v) * lanes, samples_of(v));
             };
             workers_->run([&](int worker) {
                 const int v = worker * each;
@@ -499,22 +585,21 @@ private:
                 if (v + each <= vectors && each == group && group > 1) {
                     prepare(v);
                     prepare(v + 1);
-                    forward<group, Pass::training>(layout, shape().lookback, dropout_step, first, base);
-                    differentiate(v);
-                    differentiate(v + 1);
-                    backward<group>(layout, dropout_step, first, base);
+                    forward<group, Pass::training>(layout, steps, dropout_step, first, base);
+                    finish(v);
+                    finish(v + 1);
+                    if constexpr (backward) this->template backward_pass<group>(layout, dropout_step, first, base);
                 } else {
                     prepare(v);
-                    forward<1, Pass::training>(layout, shape().lookback, dropout_step, first, base);
-                    differentiate(v);
-                    backward<1>(layout, dropout_step, first, base);
+                    forward<1, Pass::training>(layout, steps, dropout_step, first, base);
+                    finish(v);
+                    if constexpr (backward) this->template backward_pass<1>(layout, dropout_step, first, base);
                 }
             });
-            for (int i = 0; i < count; ++i) total += losses[i];
+            if constexpr (!backward) continue;
             std::atomic<int> next_task{0};
             workers_->run([&](int) { weight_gradients(session, layout, vectors, next_task); });
         }
-        return total;
     }
 
     void loss_and_head_gradient(const BatchLayout& layout, int count, const uint32_t* samples,
@@ -534,8 +619,8 @@ private:
 
     // From the gradient of the outputs down to every gate.
     template <int nv>
-    void backward(const BatchLayout& layout, std::optional<int64_t> dropout_step, uint32_t first_sample,
-                  T* base) const {
+    void backward_pass(const BatchLayout& layout, std::optional<int64_t> dropout_step, uint32_t first_sample,
+                       T* base) const {
         const std::size_t spacing = layout.size();
         const int layers = shape().layers(), steps = shape().lookback;
         const auto dropout = dropout_of(layers - 1, dropout_step);
