@@ -6,7 +6,7 @@ training has seen. Work is counted in cell steps trained on (one bar through the
 within 1 % of the best that window mode ever reaches. The test error only stops the clock; nothing is chosen by it.
 
     python benchmarks/sequence.py
-    python benchmarks/sequence.py --seeds 5 --chunk 120 --batch 4
+    python benchmarks/sequence.py --seeds 5 --chunk 60
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def curve(job: Job, trainer, samples: Samples, steps: int, batch: int, budget: i
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--chunk", type=int, default=60, help="most targets of a chunk")
+    parser.add_argument("--chunk", type=int, default=LOOKBACK // 2, help="most targets of a chunk")
     parser.add_argument("--batch", type=int, default=8, help="chunks in a batch")
     parser.add_argument("--epochs", type=int, default=20, help="of window mode")
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))

@@ -118,7 +118,7 @@ class LSTM:
     device : str, default="auto"
         Where the torch engine computes: "auto" is a GPU where there is one.
     chunk : int, optional
-        With context="carry": most forecasts learned from one chunk; `lookback` by default.
+        With context="carry": most forecasts learned from one chunk; half of `lookback` by default.
     burn_in : int, optional
         With context="carry": bars that only warm the state up before the first of them; `lookback` - 1 by default, so
         that each has seen at least `lookback` bars.
@@ -335,7 +335,7 @@ class LSTM:
     @property
     def chunk_(self) -> int:
         """Most forecasts learned from one chunk, with the default filled in."""
-        return self.lookback if self.chunk is None else int(self.chunk)
+        return max(1, self.lookback // 2) if self.chunk is None else int(self.chunk)
 
     @property
     def rows_before(self) -> int:
