@@ -2,8 +2,8 @@
 
 A window spends `lookback` steps of the network on one forecast. A chunk spends `burn_in` steps on warming the state up
 and then learns a forecast at every further bar (back-propagation through the whole chunk), so that each bar is read
-about three times instead of `lookback` times. The forecasts are made the same way: the state is carried from the first bar
-on, and starts anew after every gap.
+about three times instead of `lookback` times. The forecasts are made the same way: the state is carried from the first
+bar on, and starts anew after every gap.
 """
 
 from dataclasses import dataclass
