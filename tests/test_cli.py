@@ -58,6 +58,7 @@ def test_help_lists_every_verb(capsys):
         "train",
         "tearsheet",
         "referee",
+        "audit",
         "ledger",
         "doctor",
     ):

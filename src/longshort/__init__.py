@@ -20,6 +20,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "Study": "evaluation",
     "Verdict": "evaluation",
     "WalkForward": "evaluation",
+    "audit": "evaluation",
     "check": "data",
     "clean": "data",
     "data": None,

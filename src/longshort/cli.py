@@ -1,7 +1,7 @@
 """The command line: every verb is a thin call of the function of the same name.
 
-Exit codes: 0 done; 1 `check` found faults; 2 something was wrong, said in one line; 3 no evidence of an edge, said by
-`walk-forward` and `referee` only; 130 interrupted.
+Exit codes: 0 done; 1 `check` found faults, `audit` a leak; 2 something was wrong, said in one line; 3 no evidence of an
+edge, said by `walk-forward` and `referee` only; 130 interrupted.
 """
 
 import json
@@ -288,6 +288,74 @@ def referee(
         _print_json(verdict.to_dict())
     _print_verdict(_console(as_json), verdict)
     raise typer.Exit(verdict.exit_code)
+
+
+@app.command()
+def audit(
+    what: Annotated[str, typer.Argument(help="file.py:name of a function, a forecaster or features.")],
+    symbols: Annotated[list[str] | None, typer.Argument(help="Symbols to try it on; AAPL by default.")] = None,
+    source: Source = "sample",
+    start: Start = None,
+    end: End = None,
+    path: Annotated[Path | None, typer.Option(help="File or folder of a csv or parquet source.")] = None,
+    given: Annotated[str, typer.Option(help="What a function gets: auto, frame, panel, long or bars.")] = "auto",
+    output: Annotated[str, typer.Option(help="What it returns: values, forecast or returns.")] = "values",
+    train: Annotated[str | None, typer.Option(help="Rows, share or last date of a part that only trains.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="column=rows it looks ahead on purpose.")] = None,
+    fact: Annotated[
+        list[str] | None, typer.Option(help="name=date of what cannot be observed; again for more.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Other futures to try, at most.")] = 120,
+    budget: Annotated[float, typer.Option(min=0.1, help="Seconds, at most.")] = 20.0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Find out whether code uses what was not known yet.
+
+    Runs the file. Exit code 0: nothing found; 1: a leak, with its proof; 2: it cannot be judged.
+    """
+    from .data import load_bars
+    from .evaluation.leaks import audit, load_object
+
+    thing = load_object(what)
+    bars = load_bars(symbols or ["AAPL"], start=start or "2010-01-01", end=end, source=source, path=path)
+    found = audit(
+        thing,
+        bars,
+        given=given,
+        output=output,
+        train=_number_or_text(train),
+        labels={name: int(rows) for name, rows in _pairs("--label", label, str.isdigit)},
+        facts=dict(_pairs("--fact", fact)),
+        runs=runs,
+        budget=budget,
+        seed=seed,
+    )
+    if as_json:
+        _print_json(found.to_dict() | {"bars": repr(bars)})
+    _console(as_json).print(str(found), markup=False, soft_wrap=True)
+    raise typer.Exit(found.exit_code)
+
+
+def _pairs(option: str, given: list[str] | None, fits: "Callable[[str], bool]" = bool) -> list[tuple[str, str]]:
+    """Take apart name=value."""
+    pairs = [(name, value) for name, _, value in (text.partition("=") for text in given or ())]
+    for name, value in pairs:
+        if not name or not fits(value):
+            raise InputError(f"{option} must be given as name=value, was '{name}={value}'.")
+    return pairs
+
+
+def _number_or_text(text: str | None) -> int | float | str | None:
+    """Read 600 as rows, 0.7 as a share, everything else as a date."""
+    if text is None:
+        return None
+    if text.isdigit() and len(text) < 8:
+        return int(text)
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 @app.command()

@@ -4,12 +4,15 @@ from .._lazy import attach
 
 _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None: a sub-module
     "CombinatorialPurged": "combinatorial",
+    "Audit": "leaks",
     "Evidence": "verdict",
+    "Finding": "leaks",
     "Fold": "splits",
     "Study": "study",
     "Verdict": "verdict",
     "WalkForward": "splits",
     "LookbackSweep": "sweep",
+    "audit": "leaks",
     "judge": "verdict",
     "lookback_sweep": "sweep",
     "cross_validate": "combinatorial",
@@ -17,5 +20,6 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "selection": None,
     "statistics": None,
     "walk_forward": "study",
+    "zoo": None,
 }
 __getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)
