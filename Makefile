@@ -41,6 +41,9 @@ bench: $(VENV)/installed $(VENV)/full-tools .venv-bench/made ## benchmarks, prin
 tutorials: $(VENV)/installed $(VENV)/test-tools .venv-tutorials/made ## run two Keras tutorials unchanged under Keras, our presets beside them (minutes)
 	@scripts/tutorials $(BIN)/python .venv-tutorials/bin/python
 
+zoo: $(VENV)/installed ## the leak audit on its zoo of leaks and clean twins: confusion matrix, seconds (two minutes)
+	@$(BIN)/python benchmarks/audit.py
+
 figures: $(VENV)/installed ## make the pictures of README and docs again
 	@$(BIN)/python docs/make_figures.py
 
@@ -106,5 +109,5 @@ test-python: # VERSION=3.12: build from scratch with that Python and run the tes
 	$(STEP) "pytest, hypothesis" .venv-$(VERSION)/bin/python -m pip install -q -c constraints.txt pytest hypothesis; \
 	.venv-$(VERSION)/bin/python -m pytest -m "not full" -p no:cacheprovider
 
-.PHONY: help demo test test-full test-python lint bench tutorials figures wheel clean
+.PHONY: help demo test test-full test-python lint bench tutorials zoo figures wheel clean
 .NOTPARALLEL:

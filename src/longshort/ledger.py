@@ -33,7 +33,7 @@ from typing import Any
 
 from .errors import InputError, LedgerError
 
-__all__ = ["Ledger", "Record", "canonical", "current", "digest_of", "project", "record", "trials", "verify"]
+__all__ = ["Ledger", "Record", "aside", "canonical", "current", "digest_of", "project", "record", "trials", "verify"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +63,27 @@ def project(path: str | os.PathLike | None) -> "Ledger":
     ...     trials()
     2
     """
+    return _in_force(Ledger(path) if path is not None else _PROCESS)
+
+
+def aside() -> "Ledger":
+    """Record in memory until the end of the ``with`` block: what runs on invented data is no trial.
+
+    Examples
+    --------
+    >>> before = trials()
+    >>> with aside():
+    ...     _ = record("trial", trial="on a market that does not exist")
+    ...     trials()
+    1
+    >>> trials() == before
+    True
+    """
+    return _in_force(Ledger())
+
+
+def _in_force(ledger: "Ledger") -> "Ledger":
     global _current
-    ledger = Ledger(path) if path is not None else _PROCESS
     ledger._before = _current
     _current = ledger
     return ledger

@@ -140,3 +140,34 @@ def test_no_window_reaches_across_the_years_qqq_is_missing():
     back = int(np.flatnonzero(np.isnan(close))[-1]) + 1
     assert np.isnan(said[back : back + SHAPE["lookback"]]).all()
     assert np.isfinite(said[back + SHAPE["lookback"] :]).all()
+
+
+def forecasters() -> dict:
+    from longshort import models as m
+    from longshort.models.presets import lstm_64_64_32_1
+
+    ret, vol, small = f.forward_return(3), f.forward_volatility(5), {**SHAPE, "seeds": 1}
+    inputs = [f.log_return(), f.field("close", symbol="AAPL") / f.sma(10)]
+    return {
+        "persistence": m.Persistence(f.forward_close()),
+        "historical mean": m.HistoricalMean(ret),
+        "drift": m.Drift(f.forward_close(2)),
+        "autoregression": m.AutoRegression(vol),
+        "ridge": m.Ridge(inputs, ret),
+        "lstm": ls.LSTM(inputs, target=ret, **small),
+        "robust": ls.LSTM(inputs, target=vol, scaler="robust", per_symbol=True, **small),
+        "carry": ls.LSTM(inputs, context="carry", **small),
+        "distribution": ls.LSTM(inputs, loss="student_t", **small),
+        "tutorial": lstm_64_64_32_1(hidden=(6,), lookback=12, epochs=2),
+        "ensemble": m.Ensemble(ls.LSTM(inputs, **small), members=2),
+        "conformal": m.Conformal(ls.LSTM(inputs, **small)),
+    }
+
+
+@pytest.mark.parametrize("name", forecasters())
+def test_the_audit_proves_no_leak_in_whatever_forecasts(name):
+    """Features, target, the fitted model at every kind of edge, and the model refitted on other test rows."""
+    found = ls.audit(forecasters()[name], market(), runs=40, budget=120)
+    assert found.ok, found
+    assert {q.name for q in found.questions} == {"universe", "features", "tuning"}
+    assert sum(check.runs - check.failed for check in found.checks) > 60

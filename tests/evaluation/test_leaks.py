@@ -220,6 +220,12 @@ def test_a_forecaster_is_left_as_it_was(two):
     assert model.epochs == 4
 
 
+def test_the_runs_of_an_audit_are_no_trials(two, tmp_path):
+    with ls.project(tmp_path) as book:
+        audit(ls.LSTM([f.log_return()], lookback=5, hidden=(3,), epochs=1), two, runs=4)
+        assert book.trials() == 0
+
+
 def test_a_walk_forward_decides_where_a_forecaster_is_cut(two):
     found = audit(
         m.AutoRegression(f.forward_return(5)), two, cv=ls.WalkForward("1Y", "6M", embargo="5D"), facts=SETTLED

@@ -93,6 +93,48 @@ def test_no_training_label_ends_at_or_after_the_first_test_decision(case):
         last = rows[-1]
 
 
+def random_configuration(rng):
+    """Draw bars with holes and sessions of several bars, labels of any length and folds of any kind."""
+    n, horizon = int(rng.integers(40, 260)), int(rng.choice([1, 1, 2, 5, 10, 21]))
+    days = np.repeat(WEEKDAYS[: n // 2 + 1], int(rng.integers(1, 4)))[:n]
+    days = days[np.sort(rng.permutation(len(days))[: int(len(days) * rng.uniform(0.7, 1.0))])]
+    first_of_day = np.flatnonzero(np.r_[True, days[1:] != days[:-1]])
+    number = np.arange(len(days)) - np.repeat(first_of_day, np.diff(np.r_[first_of_day, len(days)]))
+    time = closes(days) + number * 3600 * SECOND
+    ends = labels(time, horizon)
+    decisions = (ends != NEVER) & (rng.random(len(time)) > rng.choice([0.0, 0.0, 0.3]))
+    spans = [int(rng.integers(3, 60)), int(rng.integers(2, 40)), "2W", "1M", "20D", "3M", "8D"]
+    cv = WalkForward(
+        spans[rng.integers(len(spans))],
+        spans[rng.integers(len(spans))],
+        [None, 0, 3, "1D", "5D"][rng.integers(5)],
+        bool(rng.integers(2)),
+    )
+    return cv, time, days, decisions, ends, horizon
+
+
+def test_the_test_parts_of_ten_thousand_random_walk_forwards_are_sealed():
+    """No training label ends, and no training bar lies, at or after the first test decision ."""
+    rng, folds_seen, refused = np.random.default_rng(2026), 0, 0
+    for _ in range(10_000):
+        case = random_configuration(rng)
+        _, time, _, decisions, ends, _ = case
+        try:
+            folds = split(case)
+        except NotEnoughData:
+            refused += 1
+            continue
+        for fold, rows in zip(folds, folds.rows, strict=True):
+            learned = decisions & (time >= fold.train_start) & (ends <= fold.train_end)
+            assert learned.sum() == fold.n_train > 0, case
+            assert ends[learned].max() <= fold.train_end < fold.test_start == time[rows[0]], case
+            assert time[learned].max() < fold.test_start, case
+            assert not learned[rows].any(), case
+            folds_seen += 1
+    assert refused < 5_000
+    assert folds_seen > 20_000
+
+
 @settings(max_examples=200, deadline=None)
 @given(situations(), some.floats(0.5, 1.0))
 def test_more_bars_add_rows_and_folds_and_change_none(case, share):

@@ -3,15 +3,15 @@
 from .._lazy import attach
 
 _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None: a sub-module
-    "CombinatorialPurged": "combinatorial",
     "Audit": "leaks",
+    "CombinatorialPurged": "combinatorial",
     "Evidence": "verdict",
     "Finding": "leaks",
     "Fold": "splits",
     "Study": "study",
     "Verdict": "verdict",
-    "WalkForward": "splits",
     "LookbackSweep": "sweep",
+    "WalkForward": "splits",
     "audit": "leaks",
     "judge": "verdict",
     "lookback_sweep": "sweep",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import ledger
 from ...bars import Bars, require_bars
 from ...errors import InputError, LongshortError, NotEnoughData, UnknownName, did_you_mean
 from ...features import Target
@@ -108,6 +109,8 @@ def audit(
     A leak that happened before the code ran (a universe of survivors, features or settings chosen on all data, revised
     figures) changes nothing here. Such questions are listed, answered by `facts`, and never called clean.
 
+    Runs of an audit are no trials: the ledger in force does not see them.
+
     Examples
     --------
     >>> import longshort as ls
@@ -130,17 +133,18 @@ def audit(
     questions.check_facts(facts)
     usage = Usage(features, target, cv, lookback, given, output, dict(labels or {}), train, dict(how or {}))
     began = time.monotonic()
-    subjects = subjects_of(obj, bars, usage)
-    sessions = []
-    for k, subject in enumerate(subjects):
-        left = budget - (time.monotonic() - began)
-        deadline = time.monotonic() + max(left, 0.0) / (len(subjects) - k)
-        session = Session(subject, bars, _first_run(subject, bars), deadline, seed, tolerance)
-        _tried(session, runs)
-        if time.monotonic() > deadline:
-            session.notes.append(f"{subject.name} was stopped when its share of the budget was spent")
-        sessions.append(session)
-    return _summary(sessions, bars, facts, usage, time.monotonic() - began)
+    with ledger.aside():
+        sessions = []
+        subjects = subjects_of(obj, bars, usage)
+        for k, subject in enumerate(subjects):
+            left = budget - (time.monotonic() - began)
+            deadline = time.monotonic() + max(left, 0.0) / (len(subjects) - k)
+            session = Session(subject, bars, _first_run(subject, bars), deadline, seed, tolerance)
+            _tried(session, runs)
+            if time.monotonic() > deadline:
+                session.notes.append(f"{subject.name} was stopped when its share of the budget was spent")
+            sessions.append(session)
+        return _summary(sessions, bars, facts, usage, time.monotonic() - began)
 
 
 def _check(given: str, output: str, runs: int, budget: float) -> None:
