@@ -267,7 +267,8 @@ def _quick(model: Any) -> Any:
     """Return an unfitted copy; of a network one that trains two epochs: where it reads does not depend on how long."""
     if hasattr(model, "with_params"):
         told = model.get_params(deep=False) if hasattr(model, "get_params") else {}
-        fewer: dict[str, Any] = {name: most for name, most in (("epochs", 2), ("seeds", 1)) if told.get(name, 0) > most}
+        most = {"epochs": 2, "seeds": 1}
+        fewer: dict[str, Any] = {name: n for name, n in most.items() if (told.get(name) or 0) > n}
         if "patience" in told and "epochs" in fewer:
             fewer["patience"] = None
         return model.with_params(**fewer)
