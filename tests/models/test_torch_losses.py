@@ -217,6 +217,8 @@ def test_batches_hold_whole_blocks_and_every_sample_once():
     members = [set(blocks[batch]) for batch in batches]
     assert all(len(batch) == 7 * len(inside) for batch, inside in zip(batches, members, strict=True))
     assert [len(inside) for inside in members] == [6, 6, 6, 5]  # 42 samples are the first 40 or more
+    lone = list(engine._batches(len(blocks) - 28, blocks[:-28]))  # 19 blocks: the last makes no half batch
+    assert sorted(len(set(blocks[batch])) for batch in lone) == [6, 6, 7]
 
 
 def test_the_order_of_samples_inside_a_panel_does_not_matter_to_the_validation_loss():

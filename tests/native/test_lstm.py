@@ -363,6 +363,18 @@ def test_batches_of_blocks_are_whole_and_in_the_shuffled_order():
     assert total / len(starts) == pytest.approx(loss, rel=1e-9)
 
 
+def test_a_block_of_one_row_left_over_joins_the_last_batch():
+    """Alone it would have no deviation, and the Sharpe ratio none of its value."""
+    trainer, _, starts, targets = make({**SMALL, "loss": "sharpe", "batch_size": 9}, "LSTMTrainer64")
+    blocks = np.minimum(np.arange(len(starts)) // 9, 9)
+    assert np.bincount(blocks).tolist() == [9] * 9 + [1]
+    for _ in range(40):
+        before = trainer.steps_done
+        assert np.isfinite(trainer.epoch(starts, targets, blocks=blocks))
+        assert trainer.steps_done - before == 9
+    assert any(core.shuffled(10, 7, epoch)[-1] == 9 for epoch in range(40))
+
+
 @pytest.mark.parametrize("options", BLOCK_LOSSES, ids=loss_name)
 def test_an_absurd_step_size_stops_losses_of_blocks_too(options):
     trainer, _, starts, targets = make(SMALL, lr=1e6, **options)

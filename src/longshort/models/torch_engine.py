@@ -223,14 +223,15 @@ class TorchEngine:
             yield from (order[at : at + self.batch_size] for at in range(0, n, self.batch_size))
             return
         members = _members(blocks)
-        batch: list[np.ndarray] = []
+        batches: list[list[np.ndarray]] = [[]]
         for g in core.shuffled(len(members), self.seed, self.epochs_done):
-            batch.append(members[g])
-            if sum(map(len, batch)) >= self.batch_size:
-                yield np.concatenate(batch)
-                batch = []
-        if batch:
-            yield np.concatenate(batch)
+            if sum(map(len, batches[-1])) >= self.batch_size:
+                batches.append([])
+            batches[-1].append(members[g])
+        if len(batches) > 1 and 2 * sum(map(len, batches[-1])) < self.batch_size:  # too few to say anything
+            last = batches.pop()
+            batches[-1] += last
+        yield from map(np.concatenate, batches)
 
     def loss(self, starts: np.ndarray, targets: np.ndarray, blocks: np.ndarray | None = None) -> float:
         """Return the mean loss, without dropout and without learning; where blocks matter, over all samples at once."""

@@ -213,7 +213,7 @@ private:
     }
 
     // An epoch's samples in the order they are visited, and where each batch ends: `batch_size` samples each, or whole
-    // blocks, shuffled, until there are at least as many.
+    // blocks, shuffled, until there are at least as many; blocks left over that make no half batch join the last one.
     std::pair<std::vector<uint32_t>, std::vector<std::size_t>> batches_of(const int64_t* blocks, std::size_t n,
                                                                           int64_t epoch) const {
         const std::size_t size = options_.batch_size;
@@ -233,6 +233,7 @@ private:
             order.insert(order.end(), sorted.begin() + firsts[b], sorted.begin() + firsts[b + 1]);
             if (order.size() - (ends.empty() ? 0 : ends.back()) >= size) ends.push_back(order.size());
         }
+        if (!ends.empty() && 2 * (n - ends.back()) < size) ends.pop_back();
         if (ends.empty() || ends.back() < n) ends.push_back(n);
         return {std::move(order), std::move(ends)};
     }
