@@ -4,7 +4,18 @@ import pytest
 from longshort import features as f
 from longshort.errors import ArtifactError, DataError, InputError, UnknownName
 from longshort.features.windows import Scaling
-from longshort.models.losses import LOSSES, CrossEntropy, Gaussian, Huber, Quantile, Rank, Sharpe, StudentT, loss_of
+from longshort.models.losses import (
+    LOSSES,
+    CrossEntropy,
+    Gaussian,
+    Huber,
+    Quantile,
+    Rank,
+    Sharpe,
+    StudentT,
+    class_weights,
+    loss_of,
+)
 
 RETURN, UP, BARRIER = f.forward_return(1), f.forward_direction(1), f.forward_barrier(5)
 SCALING = Scaling("standard", np.array([0.001]), np.array([0.02]))
@@ -143,3 +154,12 @@ def test_several_horizons_are_read_in_units_of_their_own():
 def test_what_a_loss_cannot_learn_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_balanced_classes_count_the_same_and_weigh_one_on_average():
+    classes = np.array([0, 1, 1, 2, 2, 2])
+    weights = np.array(class_weights(classes))
+    np.testing.assert_allclose(np.bincount(classes, weights[classes]), 2.0)
+    assert weights[classes].mean() == pytest.approx(1.0)
+    with pytest.raises(DataError, match=r"found \[1, 2, 3, 0\] of each"):
+        class_weights(classes, n_classes=4)

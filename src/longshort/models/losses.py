@@ -319,17 +319,10 @@ class CrossEntropy(Loss):
 
     def _weights(self, classes: np.ndarray) -> list[float]:
         """Return weights whose mean over the training rows is 1."""
-        if isinstance(self.class_weight, tuple):
-            weights = np.array(self.class_weight)
-            count = np.bincount(classes, minlength=len(weights))
-        else:
-            count = np.bincount(classes)
-            if (count == 0).any():
-                raise DataError(
-                    f"class_weight='balanced' needs every class in the training rows, found {count.tolist()} of each. "
-                    "Load more bars, or lower the threshold."
-                )
-            weights = 1.0 / count
+        if not isinstance(self.class_weight, tuple):
+            return class_weights(classes)
+        weights = np.array(self.class_weight)
+        count = np.bincount(classes, minlength=len(weights))
         return (weights * len(classes) / (weights * count).sum()).tolist()
 
     def read(self, raw, scaling, target, calibration):
@@ -440,6 +433,36 @@ class Rank(Loss):
 
 
 LOSSES = {cls.name: cls for cls in (MSE, MAE, Huber, Quantile, Gaussian, StudentT, CrossEntropy, Sharpe, Rank)}
+
+
+def class_weights(classes: np.ndarray, n_classes: int | None = None) -> list[float]:
+    """Return weights with which all classes count the same, and whose mean over the rows is 1.
+
+    Parameters
+    ----------
+    classes : int array (n_rows,)
+        Numbered from 0.
+    n_classes : int, optional
+        How many there are; as many as the largest number says by default.
+
+    Raises
+    ------
+    DataError
+        A class has no row.
+
+    Examples
+    --------
+    >>> from longshort.models.losses import class_weights
+    >>> class_weights(np.array([0, 0, 0, 1]))
+    [0.6666666666666666, 2.0]
+    """
+    count = np.bincount(classes, minlength=n_classes or 0)
+    if (count == 0).any():
+        raise DataError(
+            f"class_weight='balanced' needs every class in the training rows, found {count.tolist()} of each. "
+            "Load more bars, or lower the threshold."
+        )
+    return (len(classes) / (len(count) * count)).tolist()
 
 
 def loss_of(given: Any, huber_delta: float = 1.0) -> Loss:
