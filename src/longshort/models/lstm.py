@@ -92,7 +92,7 @@ class LSTM:
     scaler : {"standard", "minmax", "robust"}, default="standard"
         How features and target are scaled, learned on training rows only.
     engine : {"auto", "native", "torch"}, default="auto"
-        Who trains: our own kernel wherever it can, PyTorch (the extra ``torch``) for every other network, loss, device.
+        Who trains: our own kernel wherever it can, PyTorch (the extra ``torch``) for every other network and device.
     refit : bool, default=True
         Use validation only to choose the number of steps (the median over seeds), then train afresh on all rows for
         that many. False keeps the weights of the best validation epoch.
