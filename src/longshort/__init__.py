@@ -35,6 +35,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "referee": "evaluation",
     "report": None,
     "tearsheet": "report",
+    "tune": "evaluation",
     "walk_forward": "evaluation",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)

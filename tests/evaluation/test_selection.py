@@ -149,3 +149,35 @@ def test_the_confidence_set_keeps_what_cannot_be_told_from_the_best():
 def test_bad_arguments_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_the_best_of_independent_noise_is_the_expected_maximum_of_normals():
+    """E max of 40 standard normals is 2.1608 (Harter, 1961)."""
+    noise = np.random.default_rng(3).normal(size=(2000, 40))
+    found = s.best_of_many(noise, length=1.0)
+    assert found.expected * np.sqrt(2000) == pytest.approx(2.1608, abs=0.1)
+    assert found.best == pytest.approx(noise.mean(axis=0).max())
+
+
+def test_trials_that_resemble_each_other_count_less():
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(500, 1))
+    alike = s.best_of_many(common + 0.05 * rng.normal(size=(500, 40)))
+    apart = s.best_of_many(rng.normal(size=(500, 40)))
+    assert alike.expected < 0.4 * apart.expected
+
+
+def test_the_reality_check_rejects_noise_at_its_nominal_rate():
+    rng = np.random.default_rng(1)
+    p = [s.best_of_many(rng.normal(size=(200, 10)), draws=200, seed=i).p for i in range(200)]
+    assert 2 <= sum(x < 0.05 for x in p) <= 22  # binomial 99 % around 10
+
+
+def test_dates_a_trial_never_reached_are_stood_in_for():
+    gains = np.random.default_rng(2).normal(size=(300, 5))
+    gains[100:, 4] = np.nan
+    found = s.best_of_many(gains)
+    assert found.trials == 5
+    assert found.best == pytest.approx(gains[:, :4].mean(axis=0).max())
+    with pytest.raises(InputError, match="at least one finite gain"):
+        s.best_of_many(np.full((10, 2), np.nan))

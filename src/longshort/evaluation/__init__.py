@@ -9,6 +9,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "Finding": "leaks",
     "Fold": "splits",
     "Study": "study",
+    "Tuned": "tuning",
     "Verdict": "verdict",
     "LookbackSweep": "sweep",
     "WalkForward": "splits",
@@ -19,6 +20,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "referee": "outsiders",
     "selection": None,
     "statistics": None,
+    "tune": "tuning",
     "walk_forward": "study",
     "zoo": None,
 }

@@ -29,6 +29,7 @@ class Job:
         self.values: np.ndarray | None = None  # (n_seeds, n_rows, n_symbols)
         self.extras: dict[str, np.ndarray] = {}  # what the forecast says beside its mean, (n_rows, n_symbols) each
         self.histories: list[Any] = [None]
+        self.choice: dict[str, Any] | None = None  # what a tuned forecaster chose
         self._done = 0.0
 
     @property
@@ -53,6 +54,7 @@ class Job:
             fitted = self.forecaster.fit(self._seen(), start=self.fold.train_start)
         self.values = self._predict(fitted)
         self.histories = list(getattr(fitted, "histories_", [getattr(fitted, "history_", None)]))
+        self.choice = getattr(fitted, "choice_", None)
         self._done, self.fitting, self.forecaster = 1.0, None, None
         return True
 

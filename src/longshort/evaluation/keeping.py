@@ -57,6 +57,7 @@ def save(study: Any, directory: str | os.PathLike) -> str:
         "baselines": list(study.baselines),
         "challengers": list(study.challengers),
         "histories": [[_history_to_dict(h) for h in seeds] for seeds in study.histories],
+        "choices": study.choices,
         "trials": study.trials,
         "trials_where": study.trials_where,
         "trial_sharpes": list(study.trial_sharpes),
@@ -124,6 +125,7 @@ def load(directory: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
         "challengers": {n: _frozen(numbers[f"challenger.{i}"]) for i, n in enumerate(about["challengers"])},
         "histories": [[_history(h) for h in seeds] for seeds in about["histories"]],
         "configuration": about["configuration"],
+        "choices": about.get("choices", []),
         "trials": about["trials"],
         "trials_where": about["trials_where"],
         "trial_sharpes": tuple(about.get("trial_sharpes", ())),
@@ -187,8 +189,12 @@ def _forecaster(about: dict[str, Any], target: Any) -> Any:
     from ..models.nesting import forecaster_of
 
     configuration = dict(about["configuration"]["forecaster"])
-    if configuration.get("kind") in ("LSTM", "Ensemble", "Conformal"):
+    if configuration.get("kind") in ("LSTM", "Ensemble", "Conformal", "Tuned"):
         try:
+            if configuration["kind"] == "Tuned":
+                from .tuning import Tuned
+
+                return Tuned.from_dict(configuration)
             return forecaster_of(configuration)
         except InputError:  # it holds code of the caller's: a network or a forecaster of their own
             pass

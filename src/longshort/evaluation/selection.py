@@ -9,6 +9,7 @@ Notation: SR the Sharpe ratio per bar, T the number of bars, g3 and g4 skewness 
 ``probability_of_overfitting``  Bailey et al. (2017): how often the best in one half of history is below the median in
                            the other (combinatorially symmetric cross-validation)
 ``bootstrap_interval``     Politis and Romano (1994): the stationary bootstrap, for any statistic of returns
+``best_of_many``           White (2000): what the best of many scores shows by luck alone, for scores on the same dates
 ``superior_ability``       Hansen (2005) and White (2000): is the best of many forecasts better than the benchmark?
 ``confidence_set``         Hansen, Lunde and Nason (2011): the forecasts that cannot be told from the best
 """
@@ -264,6 +265,73 @@ def bootstrap_interval(
     values = np.array([statistic(history) for history in resampled(r, draws, mean_length, seed)])
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Luck:
+    """The best of many scores beside what luck alone would give.
+
+    Parameters
+    ----------
+    best : float
+        The highest score.
+    expected : float
+        The highest score that as many useless trials are expected to show on these dates.
+    p : float
+        Chance that luck alone gives a score as high as the best (White's reality check).
+    trials : int
+        How many were compared.
+    """
+
+    best: float
+    expected: float
+    p: float
+    trials: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all numbers."""
+        return {"best": self.best, "expected": self.expected, "p": self.p, "trials": self.trials}
+
+
+def best_of_many(gains: ArrayLike, length: float | None = None, draws: int = 1000, seed: int = 0) -> Luck:
+    """Return what the best of many trials would score if none of them were worth anything.
+
+    Parameters
+    ----------
+    gains : array (n_dates, n_trials)
+        What every trial gained on each date over a forecast that knows nothing; its mean is the trial's score. NaN
+        where a trial was given up: its earlier dates stand in for those.
+    length : float, optional
+        Mean length of a block in bars; the cube root of n by default, at least 5.
+    draws : int, default=1000
+        Resampled histories (stationary bootstrap), the same for all trials: trials that resemble each other count less.
+    seed : int, default=0
+        Of the draws.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).normal(size=(500, 40))
+    >>> found = best_of_many(noise)
+    >>> round(found.best, 2), round(found.expected, 2), found.p > 0.05
+    (0.08, 0.09, True)
+    >>> best_of_many(noise[:, :1]).expected < 0.01                   # a single trial has nothing to choose from
+    True
+    """
+    matrix = np.asarray(gains, np.float64)
+    if matrix.ndim != 2 or not matrix.shape[1] or len(matrix) < 3:
+        raise InputError(f"gains must be an array (n_dates, n_trials) of at least 3 dates, was {matrix.shape}.")
+    if not np.isfinite(matrix).any(axis=0).all():
+        raise InputError("Every trial needs at least one finite gain. Leave out trials that failed.")
+    n = len(matrix)
+    complete = np.isfinite(matrix).all(axis=0)
+    best = float(matrix[:, complete].mean(axis=0).max()) if complete.any() else nan
+    filled = np.stack([np.resize(column[np.isfinite(column)], n) for column in matrix.T], axis=1)
+    apart = filled - filled.mean(axis=0)
+    mean_length = max(5.0, n ** (1 / 3)) if length is None else float(length)
+    rng = np.random.default_rng(seed)
+    counts = np.stack([np.bincount(_stationary_rows(n, mean_length, rng), minlength=n) for _ in range(draws)])
+    highest = (counts @ apart / n).max(axis=1)
+    return Luck(best, float(highest.mean()), float((highest >= best).mean()) if isfinite(best) else nan, len(matrix.T))
 
 
 def superior_ability(losses: Mapping[str, ArrayLike], benchmark: ArrayLike, seed: int = 0) -> dict[str, Any]:

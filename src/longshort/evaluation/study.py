@@ -112,6 +112,7 @@ def walk_forward(
         challengers={n: rival_values(n, group, errors) for n, group in extra.items()},
         histories=histories,
         configuration=configuration,
+        choices=[group[0].choice for group in jobs],
     )
     return _remember(study)
 
@@ -279,6 +280,8 @@ class Study:
         Simple models fitted on the same rows.
     histories : list (folds) of list (seeds)
         Training histories, None for models without.
+    choices : list (folds) of dict
+        What a tuned forecaster chose in each fold, with its score and what luck gives; None for others.
     trials, trials_where
         Different configurations tried up to this one, and where that was counted.
 
@@ -313,6 +316,7 @@ class Study:
     trial_sharpes: tuple[float, ...] = ()
     tried: int = 1
     reads: int = 1
+    choices: list[dict[str, Any] | None] = field(default_factory=list)
 
     @property
     def time(self) -> np.ndarray:
@@ -452,6 +456,7 @@ class Study:
             "",
             _text_table(self.scores()),
             "",
+            *_chosen(self.choices),
             *_seed_spread(self.verdict().details["seeds"]),
             self.verdict().sentence,
         ]
@@ -474,6 +479,17 @@ _SHOWN = {
     "r2": "{:.4f}",
     "clark_west_p": "{:.3f}",
 }
+
+
+def _chosen(choices: Sequence[Mapping[str, Any] | None]) -> list[str]:
+    """What a tuned forecaster chose in each fold, as a line an argument: choices that wander were luck."""
+    known = [choice["params"] for choice in choices if choice is not None]
+    if not known:
+        return []
+    names = list(known[0])
+    shown = [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in (c[name] for c in known)] for name in names]
+    lines = [f"  {name} chosen by fold: {', '.join(values)}" for name, values in zip(names, shown, strict=True)]
+    return [line if len(line) <= 120 else line[:117] + "..." for line in lines] + [""]
 
 
 def _seed_spread(seeds: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -377,7 +377,7 @@ class LSTM:
             "loss": self.loss if isinstance(self.loss, str) else self.loss_.to_dict(),
             "hidden": [int(w) for w in self.hidden],
             "head": [int(w) for w in self.head],
-            "dropout": self.dropouts(),
+            "dropout": self.dropouts() if isinstance(self.dropout, Sequence) else float(self.dropout),
         }
         for name in _LATER:
             if params[name] == inspect.signature(LSTM.__init__).parameters[name].default:

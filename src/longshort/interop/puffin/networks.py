@@ -34,7 +34,8 @@ def module_of(settings: dict[str, Any], weights: dict[str, Any], n_features: int
     stacked : bool
         Whether it is a `StackedLSTM`.
     """
-    hidden, dropout = settings["hidden"], settings["dropout"][0]
+    hidden, dropout = settings["hidden"], settings["dropout"]
+    dropout = dropout[0] if isinstance(dropout, list) else dropout
     if stacked:
         module = from_native(weights, StackedLSTM(n_features, hidden, dropout=dropout))
     elif settings["network"] == "lstm":
