@@ -616,7 +616,9 @@ class Bars:
 
 
 def _rebuild(time: np.ndarray, symbols: tuple[str, ...], fields: dict[str, np.ndarray], parts: dict[str, Any]) -> Bars:
-    return Bars(time, symbols, fields, **parts)
+    made = object.__new__(Bars)  # what `__reduce__` gave was checked; nothing is copied, so processes can share it
+    made._store(time=time, symbols=symbols, fields=fields, **parts)
+    return made
 
 
 def require_bars(value: Any, who: str) -> None:

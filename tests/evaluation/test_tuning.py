@@ -1,5 +1,8 @@
 """Tuning: what is tried, what is chosen, and that no test row ever takes part."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -11,6 +14,7 @@ from longshort.data import synthetic
 from longshort.errors import ArtifactError, InputError, NotEnoughData, NotFitted, TrainingError, UnknownName
 from longshort.evaluation import Study, Tuned, WalkForward, tune, walk_forward
 from longshort.evaluation.gains import score_of
+from longshort.evaluation.searching import storage_url
 from longshort.forecast import Forecast
 from longshort.models import Ensemble, Ridge
 
@@ -268,6 +272,13 @@ def test_trials_drawn_differently_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("longshort.evaluation.searching._sampler", lambda *_: optuna.samplers.RandomSampler(seed=99))
     with pytest.raises(ArtifactError, match="were drawn differently"):
         tune(SMALL, SPACE, **options).fit(BARS)
+
+
+def test_processes_may_open_a_new_store_at_the_same_moment(tmp_path):
+    url = storage_url(tmp_path / "t.sqlite")
+    code = f"from longshort.evaluation.searching import Store; Store({url!r}, 'x').close()"
+    openers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    assert [one.wait(timeout=120) for one in openers] == [0, 0, 0]
 
 
 def test_in_a_project_trials_are_kept_there_and_every_one_counts(tmp_path):

@@ -58,6 +58,17 @@ class Job:
         self._done, self.fitting, self.forecaster = 1.0, None, None
         return True
 
+    @property
+    def left(self) -> dict[str, Any]:
+        """What the job leaves when it is done."""
+        return {name: getattr(self, name) for name in ("values", "extras", "histories", "choice")}
+
+    @left.setter
+    def left(self, found: Mapping[str, Any]) -> None:
+        for name, value in found.items():
+            setattr(self, name, value)
+        self._done, self.fitting, self.forecaster = 1.0, None, None
+
     def _seen(self) -> "Bars":
         seen = self.bars.until(self.fold.train_end)
         assert seen.time[-1] == self.fold.train_end < self.fold.test_start

@@ -10,7 +10,8 @@ import importlib
 import json
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -185,12 +186,14 @@ class Store:
         options = {"connect_args": {"timeout": 120}} if url.startswith("sqlite") else {}
         with _OPENING:
             try:
-                self.storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
-                self.study = optuna.create_study(
-                    storage=self.storage, study_name=name, direction="maximize", load_if_exists=True
-                )
+                self.storage = _patiently(lambda: optuna.storages.RDBStorage(url, engine_kwargs=options))
             except ImportError as error:
                 raise SetupError(f"The storage {url} needs a database driver: {error}.") from error
+            self.study = _patiently(
+                lambda: optuna.create_study(
+                    storage=self.storage, study_name=name, direction="maximize", load_if_exists=True
+                )
+            )
         self.url = url
 
     def trials(self) -> list[Stored]:
@@ -224,6 +227,20 @@ class Store:
         """Give the connections back."""
         self.storage.remove_session()
         self.storage.engine.dispose()
+
+
+def _patiently(open_: Callable[[], Any], tries: int = 6) -> Any:
+    """Open what another process may be creating at this very moment."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    reason: Exception | None = None
+    for k in range(tries):
+        try:
+            return open_()
+        except (SQLAlchemyError, RuntimeError) as error:
+            reason = error
+            time.sleep(0.1 * 2**k)
+    raise InputError(f"The storage of trials cannot be opened: {reason}")
 
 
 def storage_url(storage: str | Path | None) -> str | None:

@@ -328,8 +328,7 @@ def best_of_many(gains: ArrayLike, length: float | None = None, draws: int = 100
     filled = np.stack([np.resize(column[np.isfinite(column)], n) for column in matrix.T], axis=1)
     apart = filled - filled.mean(axis=0)
     mean_length = max(5.0, n ** (1 / 3)) if length is None else float(length)
-    rng = np.random.default_rng(seed)
-    counts = np.stack([np.bincount(_stationary_rows(n, mean_length, rng), minlength=n) for _ in range(draws)])
+    counts = np.stack([np.bincount(rows, minlength=n) for rows in resampled(np.arange(n), draws, mean_length, seed)])
     highest = (counts @ apart / n).max(axis=1)
     return Luck(best, float(highest.mean()), float((highest >= best).mean()) if isfinite(best) else nan, len(matrix.T))
 

@@ -18,9 +18,9 @@ import numpy as np
 from .. import ledger
 from ..errors import ArtifactError, InputError
 from ..forecast import Forecast, Forecaster, target_of
-from ..models import fleet
 from ..models.readiness import ready_cells
 from .fitting import Job, collect, copies, frozen, load_calendar, rival_values
+from .scale import check_parallel, run_jobs
 from .splits import NEVER, Fold, WalkForward
 from .verdict import Evidence, Verdict, earned_by, judge
 
@@ -36,6 +36,7 @@ def walk_forward(
     seeds: int = 3,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
+    parallel: str | None = None,
 ) -> "Study":
     """Judge a forecaster the way it would have been used: refit, forecast, wait, compare.
 
@@ -56,6 +57,9 @@ def walk_forward(
         Threads shared by all folds; all cores by default. Results do not depend on it.
     progress : callable, optional
         Called with the fraction done, 0 to 1.
+    parallel : {None, "threads", "ray"}
+        Where folds and models run: on threads of this process, or on the workers of Ray (extra ``ray``), where
+        `threads` is the cores a task takes, one by default. The forecasts have the same bytes.
 
     Returns
     -------
@@ -80,6 +84,7 @@ def walk_forward(
     (5, 0)
     """
     check_arguments(forecaster, bars, cv, seeds)
+    check_parallel(parallel)
     target = target_of(forecaster)
     actual, label_end = np.asarray(target.compute(bars)), np.asarray(target.label_end(bars))
     decisions = decision_rows(forecaster, bars, actual, label_end)
@@ -91,7 +96,7 @@ def walk_forward(
     extra = {n: [Job(bars, f, rows, copy.deepcopy(rival)) for f, rows in pairs] for n, rival in rivals.items()}
     tasks = [job for group in (*jobs, *extra.values()) for job in group]
     load_calendar(bars, target.info.horizon)
-    errors = dict(zip(map(id, tasks), fleet.run(tasks, threads, progress), strict=True))
+    errors = dict(zip(map(id, tasks), run_jobs(tasks, threads, progress, parallel), strict=True))
     folds_done, values, extras, histories = collect(folds, jobs, errors)
     rows = np.concatenate(folds.rows)
     configuration = {"forecaster": forecaster.to_dict(), "cv": cv.to_dict(), "seeds": int(seeds)}

@@ -32,6 +32,7 @@ from ..models.network import row_of
 from ..models.readiness import ready_cells
 from .fitting import Job
 from .gains import Gains, score_of
+from .scale import check_parallel, run_jobs
 from .searching import COMPLETE, FAILED, PRUNED, Asked, Search, Store, Trial, check_sampler, require_optuna, storage_url
 from .selection import Luck, best_of_many
 from .spaces import Space, changed, decoded, encoded
@@ -61,6 +62,7 @@ def tune(
     seeds: int | None = None,
     storage: Any = None,
     threads: int | None = None,
+    parallel: str | None = None,
 ) -> "Tuned":
     """Return a forecaster that chooses its arguments on the bars it is fitted on, then learns from all of them.
 
@@ -93,6 +95,8 @@ def tune(
         default ``tuning.sqlite`` in the folder of `ls.project`, memory without one.
     threads : int, optional
         Threads for `fit`; all cores by default. Inside `walk_forward` its fleet decides.
+    parallel : {None, "threads", "ray"}
+        Where `fit` runs its trials, see `walk_forward`, which spreads whole folds instead.
 
     Returns
     -------
@@ -132,6 +136,7 @@ def tune(
         seeds=seeds,
         storage=storage,
         threads=threads,
+        parallel=parallel,
     )
 
 
@@ -183,10 +188,12 @@ class Tuned:
         seeds: int | None = None,
         storage: Any = None,
         threads: int | None = None,
+        parallel: str | None = None,
     ):
         self.forecaster, self.space, self.trials, self.sampler = forecaster, space, trials, sampler
         self.cv, self.score, self.prune, self.batch = cv, score, prune, batch
         self.seed, self.seeds, self.storage, self.threads = seed, seeds, storage, threads
+        self.parallel = parallel
         self.check()
 
     # -- configuration -------------------------------------------------------------------------------------------
@@ -245,6 +252,7 @@ class Tuned:
         ):
             raise InputError(f"cv must be a number of inner folds or a WalkForward, was {self.cv!r}.")
         score_of(self.forecaster, self.score)
+        check_parallel(self.parallel)
         check_sampler(self.sampler, self.space_)
 
     @property
@@ -320,6 +328,8 @@ class Tuned:
             What stopped the first trial, when every trial failed.
         """
         fitting = self.fitting(bars, start)
+        if self.parallel == "ray":
+            _search_on_ray(fitting, self.threads, progress)
         for failure in fleet.run([fitting], self.threads, progress):
             if failure is not None:
                 raise failure
@@ -662,6 +672,16 @@ class Attempt:
         self.job = None
         return True
 
+    def settle(self, error: Exception | None) -> None:
+        """Take what the job left where it ran, or what stopped it."""
+        if isinstance(error, LongshortError):
+            self.fail(error)
+        elif error is not None:
+            raise error
+        elif self.job is not None:
+            self._collect(self.job)
+        self.job = None
+
     def fail(self, error: LongshortError) -> None:
         """Give the trial up for a reason."""
         log.info("trial %d failed: %s", self.asked.number, error)
@@ -714,6 +734,18 @@ class Guarded:
         except LongshortError as error:
             self.attempt.fail(error)
             return True
+
+
+def _search_on_ray(fitting: TunedFitting, threads: int | None, progress: Callable[[float], None] | None) -> None:
+    """Run all rounds on Ray; what is left is the final fit."""
+    while fitting.final is None:
+        attempts = [a for a in fitting.round if not a.done]
+        jobs = [a.job for a in attempts if a.job is not None]
+        for attempt, error in zip(attempts, run_jobs(jobs, threads, None, "ray") if jobs else (), strict=True):
+            attempt.settle(error)
+        fitting.step()
+        if progress:
+            progress(fitting.fraction)
 
 
 def _inner(model: Tuned, bars: "Bars", first: int) -> tuple[Any, Gains]:
