@@ -241,13 +241,11 @@ class _Recurrent(Network):
         return widths[-1]
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.states(x)[:, -1]
+        return self.drop[-1](self.states(x)[:, -1])
 
     def states(self, x: Tensor) -> Tensor:
         """Return the top layer's state at every bar, (batch, lookback, width)."""
-        for layer, drop in zip(self.get_submodule(self.kind).children(), self.drop, strict=True):
-            x = drop(layer(x)[0])
-        return x
+        return _through(self.get_submodule(self.kind), self.drop, x)
 
 
 class LSTMNetwork(_Recurrent):
@@ -415,10 +413,8 @@ class BiLSTMNetwork(Network):
         return 2 * self.hidden[-1]
 
     def encode(self, x: Tensor) -> Tensor:
-        for layer, drop in zip(self.lstm, self.drop, strict=True):
-            x = drop(layer(x)[0])
-        forward, backward = x.chunk(2, dim=2)
-        return torch.cat([forward[:, -1], backward[:, 0]], dim=1)
+        forward, backward = _through(self.lstm, self.drop, x).chunk(2, dim=2)
+        return self.drop[-1](torch.cat([forward[:, -1], backward[:, 0]], dim=1))
 
 
 class AttentionLSTMNetwork(Network):
@@ -453,9 +449,7 @@ class AttentionLSTMNetwork(Network):
         return self._attended(x)[1]
 
     def _attended(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = torch.tanh(self.mapping(x))
-        for layer, drop in zip(self.lstm, self.drop, strict=True):
-            x = drop(layer(x)[0])
+        x = self.drop[-1](_through(self.lstm, self.drop, torch.tanh(self.mapping(x))))
         return x, self.score(torch.tanh(self.attend(x)))[:, :, 0].softmax(dim=1)
 
 
@@ -505,9 +499,7 @@ class CNNLSTMNetwork(Network):
 
     def encode(self, x: Tensor) -> Tensor:
         x = self.convolve(x.transpose(1, 2)).transpose(1, 2)
-        for layer, drop in zip(self.lstm, self.drop, strict=True):
-            x = drop(layer(x)[0])
-        return x[:, -1]
+        return self.drop[-1](_through(self.lstm, self.drop, x)[:, -1])
 
 
 class CausalConv1d(nn.Conv1d):
@@ -559,6 +551,13 @@ class _Inception(nn.Module):
         looks = [_leaky(second(_leaky(first(x)))) for first, second in (self.short, self.long)]
         padded = nn.functional.pad(x, (2, 0), value=-torch.inf)
         return torch.cat([*looks, _leaky(self.most(nn.functional.max_pool1d(padded, 3, 1)))], dim=1)
+
+
+def _through(layers: nn.Module, drops: nn.ModuleList, x: Tensor) -> Tensor:
+    """Return the states of the top layer, with dropout between layers; what follows the top is the caller's."""
+    for i, layer in enumerate(layers.children()):
+        x = layer(x if i == 0 else drops[i - 1](x))[0]
+    return x
 
 
 def _leaky(x: Tensor) -> Tensor:
