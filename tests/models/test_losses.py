@@ -145,7 +145,7 @@ def test_several_horizons_are_read_in_units_of_their_own():
         (lambda: Gaussian().outputs(RETURN, 2), InputError, "one target at a time"),
         (lambda: CrossEntropy().scaling("standard", np.ones((9, 1)), ["up"], UP), DataError, "always 1 on the 9"),
         (
-            lambda: CrossEntropy("balanced").engine_options(np.array([[0.0], [2.0]])),
+            lambda: CrossEntropy("balanced").engine_options(np.array([[0.0], [1.0]]), None, BARRIER),
             DataError,
             "needs every class in the training rows",
         ),

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..errors import InputError, NotEnoughData, NotFitted
 from ..forecast import Forecast
+from .linear import Moments
 from .network import row_of
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ class AutoRegression(_Kept):
                 f"AutoRegression has {len(self.spans) + 1} numbers to learn, but bars holds {len(rows.outcome)} rows "
                 f"with {max(self.spans)} known outcomes before them. Load more bars, or shorten spans."
             )
-        self.linear_ = _Moments.of(rows.inputs, rows.outcome).solve(0.0)
+        self.linear_ = Moments.of(rows.inputs, rows.outcome).solve(0.0)
         return self
 
     def predict(self, bars: "Bars", start: Any = None) -> Forecast:
@@ -339,11 +340,11 @@ class Ridge(_Kept):
         early, late = ends[rows.row] < bars.time[first], rows.row >= first
         self.penalty_ = self.penalties[0]
         if early.sum() > 2 and len(self.penalties) > 1:
-            moments = _Moments.of(rows.inputs[early], rows.outcome[early])
+            moments = Moments.of(rows.inputs[early], rows.outcome[early])
             inputs, outcome = rows.inputs[late], rows.outcome[late]
             errors = [float(np.mean((moments.solve(p)(inputs) - outcome) ** 2)) for p in self.penalties]
             self.penalty_ = self.penalties[int(np.argmin(errors))]
-        self.linear_ = _Moments.of(rows.inputs, rows.outcome).solve(self.penalty_)
+        self.linear_ = Moments.of(rows.inputs, rows.outcome).solve(self.penalty_)
         return self
 
     def predict(self, bars: "Bars", start: Any = None) -> Forecast:
@@ -424,53 +425,6 @@ def paired(inputs: np.ndarray, outcome: np.ndarray, first: int) -> Pairs:
     keep = np.isfinite(inputs).all(axis=-1) & np.isfinite(outcome)
     rows, _ = np.nonzero(keep)
     return Pairs(inputs[keep], outcome[keep], rows + first)
-
-
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """Standardise, multiply, add: in a fixed order, so that a row's bits do not depend on its neighbours."""
-
-    centre: np.ndarray
-    scale: np.ndarray
-    weights: np.ndarray
-    intercept: float
-
-    def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        out = np.full(inputs.shape[:-1], self.intercept)
-        for k, weight in enumerate(self.weights):
-            out = out + (inputs[..., k] - self.centre[k]) / self.scale[k] * weight
-        return out
-
-
-@dataclass(frozen=True, eq=False)
-class _Moments:
-    """All that a ridge needs to know of its samples, whatever the penalty: the eigenvectors of their covariance."""
-
-    centre: np.ndarray
-    scale: np.ndarray
-    size: np.ndarray
-    vectors: np.ndarray
-    projected: np.ndarray
-    intercept: float
-
-    @classmethod
-    def of(cls, inputs: np.ndarray, outcome: np.ndarray) -> "_Moments":
-        centre, scale = inputs.mean(axis=0), inputs.std(axis=0)
-        scale = np.where(scale > 1e-12 * np.maximum(np.abs(centre), 1e-300), scale, np.inf)  # constants get no weight
-        intercept = float(outcome.mean())
-        square, product = np.zeros((len(centre), len(centre))), np.zeros(len(centre))
-        for part in range(0, len(inputs), 65_536):  # a second copy of the samples would cost more than they do
-            z = (inputs[part : part + 65_536] - centre) / scale
-            square += z.T @ z
-            product += z.T @ (outcome[part : part + 65_536] - intercept)
-        size, vectors = np.linalg.eigh(square)
-        return cls(centre, scale, np.maximum(size, 0.0), vectors, vectors.T @ product, intercept)
-
-    def solve(self, penalty: float) -> Linear:
-        damped = self.size + penalty
-        kept = self.size > 1e-10 * max(float(self.size[-1]), 1e-300)
-        invert = np.where(kept, 1.0 / np.where(damped > 0, damped, 1.0), 0.0)
-        return Linear(self.centre, self.scale, self.vectors @ (invert * self.projected), self.intercept)
 
 
 def _predict_linear(model: Any, bars: "Bars", start: Any) -> Forecast:

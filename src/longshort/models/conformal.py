@@ -11,7 +11,6 @@ a little narrower::
 
 import bisect
 import copy
-import inspect
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -27,13 +26,14 @@ from . import fleet
 from .combining import origin_of
 from .ensemble import MemberFit
 from .network import row_of
+from .parameters import Parameters
 from .readiness import ready_cells
 
 METHODS = ("split", "adaptive")
 NUMBERS = ("close", "return", "log_return", "volatility")  # targets that have intervals
 
 
-class Conformal:
+class Conformal(Parameters):
     """A forecaster with intervals that hold what they promise.
 
     Parameters
@@ -103,35 +103,9 @@ class Conformal:
 
     # -- configuration -------------------------------------------------------------------------------------------
 
-    @classmethod
-    def _parameters(cls) -> list[str]:
-        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's arguments; with `deep` also the forecaster's, as ``forecaster__argument``."""
-        own = {name: getattr(self, name) for name in self._parameters()}
-        if deep and hasattr(self.forecaster, "get_params"):
-            own |= {f"forecaster__{key}": value for key, value in self.forecaster.get_params().items()}  # type: ignore
-        return own
-
-    def set_params(self, **params: Any) -> "Conformal":
-        """Change arguments, the forecaster's as ``forecaster__argument``; unknown names raise `UnknownName`."""
-        inner = {}
-        for key, value in params.items():
-            if key.startswith("forecaster__"):
-                inner[key.removeprefix("forecaster__")] = value
-            elif key in self._parameters():
-                setattr(self, key, value)
-            else:
-                raise UnknownName(f"Conformal has no parameter {key!r}. {did_you_mean(key, self.get_params())}")
-        if inner:
-            self.forecaster = copy.deepcopy(self.forecaster).set_params(**inner)  # type: ignore[attr-defined]
-        self.check()
-        return self
-
-    def with_params(self, **params: Any) -> "Conformal":
-        """Return an unfitted copy with some arguments changed."""
-        return type(self)(**self.get_params(deep=False)).set_params(**params)
+    def inside(self) -> dict[str, Any]:
+        """Return the forecaster."""
+        return {"forecaster": self.forecaster}
 
     def with_seeds(self, seeds: int) -> "Conformal":
         """Return an unfitted copy whose forecaster trains `seeds` networks, where it has any."""

@@ -7,7 +7,6 @@ weights are learned there, and all members are then fitted on everything. A fore
 
 import contextlib
 import copy
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +18,14 @@ from ..forecast import FitsInSteps, Forecast, Forecaster, Seeded, target_of
 from . import fleet
 from .combining import COMBINE, LEARNED, Combination, Diversity, learn, origin_of, relative
 from .network import row_of
+from .parameters import Parameters
 from .readiness import ready_cells
 
 if TYPE_CHECKING:
     from ..bars import Bars
 
 
-class Ensemble:
+class Ensemble(Parameters):
     """Several forecasters as one.
 
     Parameters
@@ -101,38 +101,13 @@ class Ensemble:
 
     # -- configuration -------------------------------------------------------------------------------------------
 
-    @classmethod
-    def _parameters(cls) -> list[str]:
-        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+    def inside(self) -> dict[str, Any]:
+        """Return the members as given, by name."""
+        return self._given()
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's arguments by name; with `deep` also the members', as ``member__argument``."""
-        own = {name: getattr(self, name) for name in self._parameters()}
-        nested = {}
-        for name, member in self._given().items() if deep else ():
-            if hasattr(member, "get_params"):
-                nested |= {f"{name}__{key}": value for key, value in member.get_params().items()}
-        return own | nested
-
-    def set_params(self, **params: Any) -> "Ensemble":
-        """Change arguments, the members' as ``member__argument``; unknown names raise `UnknownName`."""
-        own = {key: value for key, value in params.items() if key in self._parameters()}
-        for key, value in own.items():
-            setattr(self, key, value)
-        given, changed = self._given(), False
-        for key in [key for key in params if key not in own]:
-            name, _, rest = key.partition("__")
-            if name not in given or not rest:
-                raise UnknownName(f"Ensemble has no parameter {key!r}. {did_you_mean(key, self.get_params())}")
-            given[name], changed = copy.deepcopy(given[name]).set_params(**{rest: params[key]}), True
-        if changed:
-            self.forecasters = given if self.members is None else next(iter(given.values()))
-        self.check()
-        return self
-
-    def with_params(self, **params: Any) -> "Ensemble":
-        """Return an unfitted copy with some arguments changed."""
-        return type(self)(**self.get_params(deep=False)).set_params(**params)
+    def put_inside(self, forecasters: dict[str, Any]) -> None:
+        """Replace the members as given."""
+        self.forecasters = forecasters if self.members is None else next(iter(forecasters.values()))
 
     def with_seeds(self, seeds: int) -> "Ensemble":
         """Return an unfitted copy whose members train `seeds` networks each; those that draw nothing stay alone."""

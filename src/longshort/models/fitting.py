@@ -109,7 +109,7 @@ class LSTMFitting:
         members = []
         for s in range(model.seeds):
             threads = model.threads if model.seeds * len(self.groups) == 1 else 1
-            options = self.loss.engine_options(output.transform(self.outcome[train]), output) | lengths
+            options = self.loss.engine_options(output.transform(self.outcome[train]), output, self.target) | lengths
             engine = self.engine(len(inputs.center), model.seed + s, threads, options)
             bind(engine, self.windows, inputs, symbol_numbers(model, self.bars.symbols))
             patience = model.patience if epochs is None else None

@@ -70,7 +70,9 @@ class Loss:
         """Learn how outcomes (n_rows, n_targets) are scaled for the network."""
         return Scaling.fit(kind, list(outcomes.T), names)
 
-    def engine_options(self, outcomes: np.ndarray | None = None, scaling: Scaling | None = None) -> dict[str, Any]:
+    def engine_options(
+        self, outcomes: np.ndarray | None = None, scaling: Scaling | None = None, target: Any = None
+    ) -> dict[str, Any]:
         """Return the engine's arguments; to train, given the scaled outcomes of the training rows and their scaling."""
         return {"loss": self.name}
 
@@ -151,7 +153,7 @@ class Huber(_PerTarget):
     def __post_init__(self):
         _require_number("delta", self.delta, 1e-12)
 
-    def engine_options(self, outcomes=None, scaling=None):
+    def engine_options(self, outcomes=None, scaling=None, target=None):
         return {"loss": self.name, "huber_delta": float(self.delta)}
 
 
@@ -184,7 +186,7 @@ class Quantile(Loss):
         super().outputs(target, n_targets)
         return len(self.levels)
 
-    def engine_options(self, outcomes=None, scaling=None):
+    def engine_options(self, outcomes=None, scaling=None, target=None):
         return {"loss": self.name, "levels": list(self.levels)}
 
     def read(self, raw, scaling, target, calibration):
@@ -313,14 +315,17 @@ class CrossEntropy(Loss):
             )
         return Scaling(kind, np.array([values[0]]), np.ones(1))
 
-    def engine_options(self, outcomes=None, scaling=None):
-        weights = [] if outcomes is None or self.class_weight is None else self._weights(outcomes[:, 0].astype(int))
+    def engine_options(self, outcomes=None, scaling=None, target=None):
+        weights: list[float] = []
+        if outcomes is not None and self.class_weight is not None:
+            n_classes = None if target is None else len(CLASSES[target.kind])
+            weights = self._weights(outcomes[:, 0].astype(int), n_classes)
         return {"loss": self.name, "focal": float(self.focal), "class_weights": weights}
 
-    def _weights(self, classes: np.ndarray) -> list[float]:
+    def _weights(self, classes: np.ndarray, n_classes: int | None) -> list[float]:
         """Return weights whose mean over the training rows is 1."""
         if not isinstance(self.class_weight, tuple):
-            return class_weights(classes)
+            return class_weights(classes, n_classes)
         weights = np.array(self.class_weight)
         count = np.bincount(classes, minlength=len(weights))
         return (weights * len(classes) / (weights * count).sum()).tolist()
@@ -392,7 +397,7 @@ class Sharpe(Loss):
         fitted = super().scaling("standard", outcomes, names, target)
         return Scaling(kind, np.zeros_like(fitted.center), fitted.scale)
 
-    def engine_options(self, outcomes=None, scaling=None):
+    def engine_options(self, outcomes=None, scaling=None, target=None):
         return {"loss": self.name, "cost": self.cost / (1.0 if scaling is None else float(scaling.scale[0]))}
 
     def read(self, raw, scaling, target, calibration):

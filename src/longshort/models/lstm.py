@@ -26,6 +26,7 @@ from . import fleet
 from .fitting import LSTMFitting, remember_fit
 from .losses import CLASSES, Loss, loss_of
 from .network import PRECISIONS, Net, engine_of, network_layers, row_of, upcoming
+from .parameters import Parameters
 from .paths import predict_path
 from .schedules import schedule_of
 from .sequences import without
@@ -45,7 +46,7 @@ _LATER = (
 )  # described only where they are set
 
 
-class LSTM:
+class LSTM(Parameters):
     """A stacked LSTM with a dense head, as a forecaster.
 
     Parameters
@@ -220,27 +221,6 @@ class LSTM:
         self.check()
 
     # -- configuration -------------------------------------------------------------------------------------------
-
-    @classmethod
-    def _parameters(cls) -> list[str]:
-        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's arguments by name."""
-        return {name: getattr(self, name) for name in self._parameters()}
-
-    def set_params(self, **params: Any) -> "LSTM":
-        """Change constructor arguments; unknown names raise `UnknownName`."""
-        for name, value in params.items():
-            if name not in self._parameters():
-                raise UnknownName(f"LSTM has no parameter {name!r}. {did_you_mean(name, self._parameters())}")
-            setattr(self, name, value)
-        self.check()
-        return self
-
-    def with_params(self, **params: Any) -> "LSTM":
-        """Return an unfitted copy with some arguments changed."""
-        return type(self)(**self.get_params()).set_params(**params)
 
     def with_seeds(self, seeds: int) -> "LSTM":
         """Return an unfitted copy that trains `seeds` networks and forecasts their mean."""

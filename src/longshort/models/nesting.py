@@ -11,8 +11,8 @@ import numpy as np
 from .. import artifact
 from ..errors import ArtifactError, InputError, UnknownName, did_you_mean
 from ..features import FeatureSet, Target
-from .baselines import Linear
 from .combining import Combination, Diversity
+from .linear import Linear
 
 CLASSES = ("AutoRegression", "Conformal", "Drift", "Ensemble", "HistoricalMean", "LSTM", "Persistence", "Ridge")
 VERSION = 1

@@ -6,7 +6,6 @@ rows. So nothing the network sees was known later than its decision, which the u
 """
 
 import contextlib
-import inspect
 import random
 import sys
 import threading
@@ -16,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from ...bars import Bars, require_bars
-from ...errors import InputError, NotFitted, SetupError, UnknownName, did_you_mean
+from ...errors import InputError, NotFitted, SetupError, UnknownName
 from ...features import FeatureSet, Target, forward_log_return, technical
 from ...features.windows import Windows, broken_cells, check_lookback, check_scaler
 from ...forecast import Forecast
 from ...models.fitting import LSTMFitting
 from ...models.losses import MSE
 from ...models.network import Net, row_of, upcoming
+from ...models.parameters import Parameters
 from ...models.training import History
 
 ROWS_AT_ONCE = 32  # a forecast's bits may depend on the size of its batch and its place in it: both are fixed
@@ -44,7 +44,7 @@ def keras_module() -> Any:
     return keras
 
 
-class KerasForecaster:
+class KerasForecaster(Parameters):
     """A compiled Keras 3 model as a forecaster.
 
     Parameters
@@ -120,29 +120,6 @@ class KerasForecaster:
         self.check()
 
     # -- configuration -------------------------------------------------------------------------------------------
-
-    @classmethod
-    def _parameters(cls) -> list[str]:
-        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's arguments by name."""
-        return {name: getattr(self, name) for name in self._parameters()}
-
-    def set_params(self, **params: Any) -> "KerasForecaster":
-        """Change constructor arguments; unknown names raise `UnknownName`."""
-        for name, value in params.items():
-            if name not in self._parameters():
-                raise UnknownName(
-                    f"KerasForecaster has no parameter {name!r}. {did_you_mean(name, self._parameters())}"
-                )
-            setattr(self, name, value)
-        self.check()
-        return self
-
-    def with_params(self, **params: Any) -> "KerasForecaster":
-        """Return an unfitted copy with some arguments changed."""
-        return type(self)(**self.get_params()).set_params(**params)
 
     def with_seeds(self, seeds: int) -> "KerasForecaster":
         """Return an unfitted copy that trains `seeds` networks and forecasts their mean."""
