@@ -12,8 +12,9 @@ from ...errors import InputError, LongshortError, NotEnoughData, UnknownName, di
 from ...features import Target
 from . import markets, questions, relations
 from .findings import Audit, Finding, Question
+from .kinds import subjects_of
 from .relations import Session
-from .subjects import GIVEN, OUTPUTS, CallableSubject, FittedSubject, ForecasterSubject, Output, Usage, subjects_of
+from .subjects import GIVEN, OUTPUTS, CallableSubject, FittedSubject, ForecasterSubject, Output, Usage
 
 FEWEST_BARS = 20
 HOLE_SHARE = 0.25  # of the runs, on bars with holes

@@ -16,9 +16,9 @@ import numpy as np
 
 from ...bars import Bars
 from ...errors import InputError
-from ...features import Feature, FeatureSet, Target, forward_log_return, technical
+from ...features import FeatureSet, Target, forward_log_return, technical
 from ...features.windows import Windows, broken_cells
-from ...forecast import Forecast, Forecaster
+from ...forecast import Forecast
 from ..splits import NEVER, WalkForward
 
 if TYPE_CHECKING:
@@ -90,35 +90,6 @@ class Usage:
     labels: Mapping[str, int] = field(default_factory=dict)
     train: Any = None
     how: Mapping[str, Any] = field(default_factory=dict)
-
-
-def subjects_of(obj: Any, bars: Bars, usage: Usage) -> list[Any]:
-    """Return the subjects an object consists of, the cheap ones first."""
-    from . import libraries
-
-    if isinstance(obj, Target):
-        return [TargetSubject(obj)]
-    if isinstance(obj, Feature | FeatureSet) or _is_nested_features(obj):
-        return [FeatureSubject(obj)]
-    library = libraries.subject_of(obj, bars, usage)
-    if library is not None:
-        return library
-    if isinstance(obj, Forecaster):
-        return forecaster_subjects(obj, bars, usage)
-    if hasattr(obj, "fit") and hasattr(obj, "predict") and hasattr(obj, "get_params"):
-        return [*input_subjects(usage.features, bars, usage), EstimatorSubject(obj, bars, usage)]
-    if callable(obj):
-        return [CallableSubject(obj, bars, usage)]
-    raise InputError(
-        "audit needs features, a target, a forecaster, a function of a DataFrame or of Bars, a scikit-learn estimator, "
-        f"a torch module, a NeuralForecast or a darts model; it was {type(obj).__name__}."
-    )
-
-
-def _is_nested_features(obj: Any) -> bool:
-    if isinstance(obj, list | tuple) and obj:
-        return all(isinstance(part, Feature | FeatureSet) or _is_nested_features(part) for part in obj)
-    return False
 
 
 def split_row(bars: Bars, train: Any) -> int:

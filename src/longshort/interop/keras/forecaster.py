@@ -5,17 +5,13 @@ trains it epoch by epoch in the order of batches the native engine uses; and sto
 rows. So nothing the network sees was known later than its decision, which the usual Keras script cannot say.
 """
 
-import contextlib
-import random
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ...bars import Bars, require_bars
-from ...errors import InputError, NotFitted, SetupError, UnknownName
+from ...errors import InputError, NotFitted, UnknownName
 from ...features import FeatureSet, Target, forward_log_return, technical
 from ...features.windows import Windows, broken_cells, check_lookback, check_scaler
 from ...forecast import Forecast
@@ -24,24 +20,11 @@ from ...models.losses import MSE
 from ...models.network import Net, row_of, upcoming
 from ...models.parameters import Parameters
 from ...models.training import History
+from .backend import KERAS, fresh_copy, keras_module, seeded
+from .keeping import described, load_forecaster, save_forecaster
 
 ROWS_AT_ONCE = 32  # a forecast's bits may depend on the size of its batch and its place in it: both are fixed
 UNKNOWN_TIME = np.iinfo(np.int64).max
-_KERAS = threading.RLock()  # Keras keeps state that all its models share
-
-
-def keras_module() -> Any:
-    """Import Keras 3, or say what to install."""
-    try:
-        import keras
-    except ImportError as error:
-        raise SetupError(
-            f"KerasForecaster needs Keras 3 and a backend ({error}): pip install keras torch, and set "
-            "KERAS_BACKEND=torch; or tensorflow, or jax."
-        ) from error
-    if not keras.__version__.startswith("3."):
-        raise SetupError(f"KerasForecaster needs Keras 3, found {keras.__version__}: pip install 'keras>=3'.")
-    return keras
 
 
 class KerasForecaster(Parameters):
@@ -172,8 +155,6 @@ class KerasForecaster(Parameters):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a JSON-able mapping, the network as Keras describes it."""
-        from .keeping import described
-
         params = self.get_params() | {
             "model": described(self.pattern()),
             "features": self.program_.to_dict(),
@@ -195,7 +176,7 @@ class KerasForecaster(Parameters):
     def pattern(self) -> Any:
         """Return the compiled model given, or one that the function given builds."""
         keras, n_features = keras_module(), len(self.program_.names)
-        with _KERAS:
+        with KERAS:
             given = self.model
             model = given if isinstance(given, keras.Model) else given(int(self.lookback), n_features)
         if not isinstance(model, keras.Model) or not model.built:
@@ -282,8 +263,6 @@ class KerasForecaster(Parameters):
 
     def save(self, directory: Any) -> None:
         """Write everything `load` needs into one directory, atomically; no pickle and no code."""
-        from .keeping import save_forecaster
-
         if not hasattr(self, "models_"):
             raise NotFitted("This KerasForecaster has not learned anything yet. Call fit(bars) first.")
         save_forecaster(self, directory)
@@ -300,8 +279,6 @@ class KerasForecaster(Parameters):
             The network's pattern, as given to the constructor. Needed where it holds layers or losses of your own:
             code is never loaded from a directory.
         """
-        from .keeping import load_forecaster
-
         return load_forecaster(cls, directory, model)
 
 
@@ -348,7 +325,7 @@ class KerasEngine:
 
     def loss(self, starts: np.ndarray, targets: np.ndarray) -> float:
         """Return the mean loss without dropout and without learning."""
-        with _KERAS:
+        with KERAS:
             found = self.model.evaluate(
                 self._windows(starts),
                 np.asarray(targets, np.float32),
@@ -360,12 +337,12 @@ class KerasEngine:
 
     def weights(self) -> dict[str, np.ndarray]:
         """Return copies of all weights, by their place in ``model.weights``."""
-        with _KERAS:
+        with KERAS:
             return {str(i): np.array(array) for i, array in enumerate(self.model.get_weights())}
 
     def set_weights(self, weights: Any) -> None:
         """Replace all weights."""
-        with _KERAS:
+        with KERAS:
             self.model.set_weights([weights[str(i)] for i in range(len(weights))])
 
     def _windows(self, starts: np.ndarray) -> np.ndarray:
@@ -394,53 +371,8 @@ def predict_in_place(model: Any, windows: Windows, inputs: Any) -> np.ndarray:
         x[slot] = inputs.transform(windows[i])
     if not len(x):
         return np.zeros((0, model.output_shape[-1]))
-    with _KERAS:
+    with KERAS:
         return np.asarray(model.predict(x, batch_size=ROWS_AT_ONCE, verbose=0), np.float64)[at]
-
-
-def fresh_copy(pattern: Any) -> Any:
-    """Return a copy of a compiled model with new weights and its own optimizer."""
-    keras = keras_module()
-    try:
-        model = keras.models.clone_model(pattern)
-        optimizer = type(pattern.optimizer).from_config(pattern.optimizer.get_config())
-    except (TypeError, ValueError, NotImplementedError) as error:
-        raise InputError(
-            f"This Keras model cannot be copied ({error}). Pass a function (lookback, n_features) that builds it."
-        ) from error
-    model.compile(
-        optimizer=optimizer, loss=pattern.loss, run_eagerly=pattern.run_eagerly, jit_compile=pattern.jit_compile
-    )
-    return model
-
-
-@contextlib.contextmanager
-def seeded(seed: int, epoch: int | None = None) -> Iterator[None]:
-    """Draw what Keras draws from `seed` (and `epoch`), and leave the random states of everyone else as they were.
-
-    Building a network resets Keras itself, too. In an epoch that would be wrong: its layers carry their own states. But
-    the dropout of the torch backend draws from PyTorch's global state, which therefore starts anew for each epoch.
-    """
-    keras = keras_module()
-    with _KERAS:
-        python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - Keras draws from the legacy one
-        torch = sys.modules.get("torch")
-        ours = None if torch is None else torch.random.get_rng_state()
-        try:
-            if epoch is None:
-                keras.utils.set_random_seed(int(seed))
-            else:
-                drawn = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-                random.seed(drawn)
-                np.random.seed(drawn)  # noqa: NPY002
-                if torch is not None:
-                    torch.manual_seed(drawn)
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(legacy)  # noqa: NPY002
-            if torch is not None:
-                torch.random.set_rng_state(ours)
 
 
 def _require_whole(name: str, value: Any, low: int) -> None:

@@ -11,7 +11,7 @@ from ...features import FeatureSet, Target
 from ...features.windows import Scaling
 from ...models.network import Net
 from ...models.training import History
-from .forecaster import KerasForecaster, keras_module, seeded
+from .backend import keras_module, seeded
 
 KIND, VERSION = "keras-forecaster", 1
 
@@ -41,7 +41,7 @@ def _steady(value: Any, renamed: dict[str, str]) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def save_forecaster(forecaster: KerasForecaster, directory: Any) -> str:
+def save_forecaster(forecaster: Any, directory: Any) -> str:
     """Write a fitted forecaster into one directory, atomically, and return its digest."""
     forecaster.program_.require_saveable()
     weights, scaling = {}, {}
@@ -61,7 +61,7 @@ def save_forecaster(forecaster: KerasForecaster, directory: Any) -> str:
     return artifact.save(directory, KIND, tensors=tensors, documents={"model": document}, version=VERSION)
 
 
-def load_forecaster(cls: type[KerasForecaster], directory: Any, pattern: Any = None) -> KerasForecaster:
+def load_forecaster(cls: Any, directory: Any, pattern: Any = None) -> Any:
     """Read a forecaster back; its forecasts have the bits they had before saving."""
     found = artifact.load(directory, KIND, version=VERSION)
     document = found.documents["model"]
