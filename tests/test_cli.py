@@ -127,6 +127,31 @@ def test_training_keeps_the_model(study, capsys):
     assert ls.LSTM.load(kept["model"]).lookback == 5
 
 
+def test_tuning_keeps_what_was_chosen_with_its_trials_and_goes_on_where_it_was(study, capsys):
+    pytest.importorskip("optuna")
+    import longshort as ls
+
+    space = (
+        "\n[tune]\ntrials = 3\ncv = 1\n[tune.space]\nlookback = [5, 8]\nlr = {low = 0.001, high = 0.1, log = true}\n"
+    )
+    study.write_text(SMALL + space)
+    assert run("tune", study, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["params"]) == {"lookback", "lr"}
+    assert found["trials"] == found["luck"]["trials"] == 3
+    folder = Path(found["tuned"]).parent
+    assert ls.Tuned.load(found["tuned"]).best_params_ == found["params"]
+    assert "luck alone" in (folder / "tuning.html").read_text()
+    assert run("tune", folder, "--trials", "5") == 0
+    assert "best of 5" in capsys.readouterr().out
+    assert (folder / "tuning.sqlite").exists()
+
+
+def test_tuning_without_a_space_says_what_to_write(study, capsys):
+    assert run("tune", study) == 2
+    assert "[tune.space]" in capsys.readouterr().err
+
+
 def test_an_interrupted_walk_forward_leaves_no_half_written_file(study):
     endless = SMALL.replace("epochs = 2", "epochs = 100000\npatience = 100000").replace("hidden = [4]", "hidden = [64]")
     study.write_text(endless)

@@ -18,6 +18,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "Forecast": "forecast",
     "LSTM": "models",
     "Study": "evaluation",
+    "Tuned": "evaluation",
     "Verdict": "evaluation",
     "WalkForward": "evaluation",
     "audit": "evaluation",

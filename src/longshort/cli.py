@@ -254,6 +254,31 @@ def train(
 
 
 @app.command()
+def tune(
+    run: Annotated[Path, typer.Argument(help="A study.toml or a run folder.")] = Path("study.toml"),
+    trials: Annotated[int | None, typer.Option(min=1, help="Configurations to try; as study.toml says.")] = None,
+    root: Annotated[Path, typer.Option(help="Where run folders are kept.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Choose the arguments named in [tune.space].
+
+    Interrupted, it goes on where it was. `walk-forward` does the same inside every training window.
+    """
+    from .config import TUNED, run_tune, start_run
+
+    console = _console(as_json)
+    folder = start_run(run, root)
+    with _stages({"tune": f"Tuning: {folder.name}"}, as_json) as progress:
+        tuned = run_tune(folder, trials, progress=lambda done: progress("tune", done))
+    if as_json:
+        _print_json({"tuned": str(folder.path / TUNED), "trials": len(tuned.trials_)} | tuned.choice_)
+    console.print(repr(tuned), highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"Model: [bold]{folder.path / TUNED}[/], trials: [bold]{folder.path / 'tuning.html'}[/]", soft_wrap=True
+    )
+
+
+@app.command()
 def tearsheet(
     run: Annotated[str, typer.Argument(help="A run folder, or its name below runs/.")],
     out: Annotated[Path | None, typer.Option(help="Where to write; report.html in the run folder by default.")] = None,

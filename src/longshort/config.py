@@ -7,6 +7,7 @@
         origin            the file it was copied from, which alone may replace it
         study/            what came out (an artifact: hashed, no pickle)
         model/            the model fitted on all bars, where one was trained
+        tuned/            the same with arguments chosen by `tune`, tuning.html its trials
         ledger.jsonl      every configuration tried in this folder; study/ names its last record
         report.html       the page to look at
 
@@ -35,9 +36,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STUDY_FILE, STUDY, MODEL, REPORT, ORIGIN = "study.toml", "study", "model", "report.html", "origin"
+TUNED = "tuned"
 KINDS = ("LSTM", "returns", "keras_tutorial", "lstm_64_64_32_1")
 _DATA = ("symbols", "start", "end", "source", "path", "calendar")
-_STUDY = ("train", "test", "embargo", "expanding", "seeds", "threads")
+_RUNNING = ("seeds", "threads", "parallel")
+_STUDY = ("train", "test", "embargo", "expanding", *_RUNNING)
+_TUNE = ("space", "trials", "sampler", "cv", "score", "prune", "batch", "seed", "storage", "threads", "parallel")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Config:
         Arguments of `load_bars`.
     model : mapping
         ``kind`` ("LSTM" or a preset) and arguments of `LSTM`.
+    tune : mapping
+        Arguments of `tune`; ``space`` maps names to lists of choices or tables ``{low, high, log, step}``.
     walk_forward : mapping
         Arguments of `WalkForward`, and ``seeds`` and ``threads``.
 
@@ -66,6 +72,7 @@ class Config:
     data: Mapping[str, Any]
     model: Mapping[str, Any] = field(default_factory=dict)
     walk_forward: Mapping[str, Any] = field(default_factory=dict)
+    tune: Mapping[str, Any] = field(default_factory=dict)
     text: str = field(default="", repr=False)
     base: Path = field(default=Path(), repr=False)
 
@@ -78,7 +85,16 @@ class Config:
         return load_bars(symbols, **given)
 
     def forecaster(self) -> Any:
-        """Build the model, unfitted."""
+        """Build the model, unfitted; with a [tune] table it chooses its arguments before it learns."""
+        if not self.tune:
+            return self._model()
+        from .evaluation import tune
+
+        given = dict(self.tune)
+        space = {name: _choices(name, values) for name, values in given.pop("space", {}).items()}
+        return tune(self._model(), space, **given)
+
+    def _model(self) -> Any:
         given = dict(self.model)
         kind = given.pop("kind", "LSTM")
         if "features" in given:
@@ -98,7 +114,7 @@ class Config:
         """Build the walk-forward."""
         from .evaluation import WalkForward
 
-        given = {k: v for k, v in self.walk_forward.items() if k not in ("seeds", "threads")}
+        given = {k: v for k, v in self.walk_forward.items() if k not in _RUNNING}
         return WalkForward(**{"train": "5Y", "test": "1Y", **given})
 
 
@@ -116,9 +132,9 @@ def parse(text: str, where: str = STUDY_FILE) -> Config:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where} is not valid TOML: {error}. `longshort init` writes one to start from.") from error
-    _known(raw, ("name", "data", "model", "walk_forward"), f"{where}")
+    _known(raw, ("name", "data", "model", "tune", "walk_forward"), f"{where}")
     sections = {}
-    for section in ("data", "model", "walk_forward"):
+    for section in ("data", "model", "tune", "walk_forward"):
         value = raw.get(section, {})
         if not isinstance(value, dict):
             raise InputError(f"{section} in {where} must be a table, written [{section}], was {value!r}.")
@@ -127,6 +143,7 @@ def parse(text: str, where: str = STUDY_FILE) -> Config:
     _known(data, _DATA, f"[data] in {where}")
     _known(model, ("kind", *_model_keys()), f"[model] in {where}")
     _known(walk, _STUDY, f"[walk_forward] in {where}")
+    _known(sections["tune"], _TUNE, f"[tune] in {where}")
     symbols = data.get("symbols")
     if isinstance(symbols, str):
         symbols = [symbols]
@@ -136,7 +153,7 @@ def parse(text: str, where: str = STUDY_FILE) -> Config:
     if kind not in KINDS:
         raise UnknownName(f"[model] kind in {where} was {kind!r}. {did_you_mean(str(kind), KINDS)}")
     name = str(raw.get("name") or "-".join(symbols[:3])).lower()
-    return Config(_folder_name(name), {**data, "symbols": symbols}, model, walk, text)
+    return Config(_folder_name(name), {**data, "symbols": symbols}, model, walk, sections["tune"], text)
 
 
 def preset(name: str) -> Callable[..., Any]:
@@ -173,6 +190,10 @@ _TEMPLATE = """\
 
 name = "{name}"                     # results go to runs/{name}/
 
+# tune.trials = 40                # choose arguments inside every training window: these two, 40 times (extra "tune")
+# tune.space.lookback = [20, 60, 120]
+# tune.space.lr = {{low = 0.0001, high = 0.01, log = true}}
+
 [data]
 symbols = ["{symbol}"]
 source = "{source}"                 # "yahoo", "sample" (8 US symbols, 1998-01-02 to 2021-03-31), "csv", "parquet"
@@ -199,6 +220,7 @@ test = "1Y"                       # ... and forecasts the year after
 # embargo = "5D"                  # sessions left out between the two
 # expanding = true                # learn from everything before instead
 seeds = 3                         # the forecast is the mean over seeds
+# parallel = "ray"                # spread folds over a Ray cluster
 """
 
 
@@ -304,7 +326,7 @@ def run_walk_forward(run: Run, progress: Callable[..., None] | None = None) -> "
 
     run.check_ledger()
     config = run.config()
-    options = {k: config.walk_forward[k] for k in ("seeds", "threads") if k in config.walk_forward}
+    options = {k: config.walk_forward[k] for k in _RUNNING if k in config.walk_forward}
     with ledger.project(run.path):
         study = walk_forward(config.forecaster(), config.bars(), config.cv(), progress=progress, **options)
         study.save(run.path / STUDY)
@@ -322,6 +344,30 @@ def run_train(run: Run, progress: Callable[[float], None] | None = None) -> Any:
         model = config.forecaster().fit(config.bars(), progress=progress)
     model.save(run.path / MODEL)
     return model
+
+
+def run_tune(run: Run, trials: int | None = None, progress: Callable[[float], None] | None = None) -> Any:
+    """Tune the run's model on all of its bars; keep the result and its plots in the run folder."""
+    from . import ledger
+    from .report import importance_plot, tuning_history
+
+    run.check_ledger()
+    config = run.config()
+    if not config.tune.get("space"):
+        raise InputError(
+            f"{run.path / STUDY_FILE} names nothing to tune. Add a table, for example:\n[tune.space]\n"
+            "lookback = [20, 60, 120]\nlr = {low = 0.0001, high = 0.01, log = true}"
+        )
+    tuned = config.forecaster()
+    if trials is not None:
+        tuned.set_params(trials=trials)
+    with ledger.project(run.path):
+        tuned.fit(config.bars(), progress=progress)
+    tuned.save(run.path / TUNED)
+    tuning_history(tuned).save(run.path / "tuning.html")
+    if tuned.importance_:
+        importance_plot(tuned).save(run.path / "importance.html")
+    return tuned
 
 
 _COLUMNS = {
@@ -397,6 +443,13 @@ def _known(given: Mapping[str, Any], names: tuple[str, ...], where: str) -> None
 
 def _folder_name(name: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", name).strip("-._") or "study"
+
+
+def _choices(name: str, values: Any) -> Any:
+    """Read what a [tune.space] table offers for an argument."""
+    if name == "features" and isinstance(values, list):
+        return [_features(one) for one in values]
+    return [tuple(one) if isinstance(one, list) else one for one in values] if isinstance(values, list) else values
 
 
 def _features(given: Any) -> Any:

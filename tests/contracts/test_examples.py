@@ -42,7 +42,7 @@ EXTRAS = {
     "torch": r"\b(torch|nets)\b",
     "sklearn": r"\b(sklearn|gradient_boosting|support_vectors|ladder)\b",
     "h5py": r"\.keras\b",
-    "optuna": r"\b(tune|Tuned)\(",
+    "optuna": r"\b(tune|Tuned|importance_plot|tuning_history)\(",
 }
 
 

@@ -11,7 +11,7 @@ from longshort.data import synthetic
 from longshort.errors import InputError, NotFitted
 from longshort.models import Ensemble, Persistence
 from longshort.models.training import History
-from longshort.report.plots import Mark, Plot, lookback_plot, training_history
+from longshort.report.plots import Mark, Plot, importance_plot, lookback_plot, training_history, tuning_history
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,27 @@ def test_a_sweep_shows_seeds_mean_and_the_naive_line(bars):
     drawing = plot.svg(alone=True)
     assert drawing.count("<circle") == 6
     assert "counts as 3 trials" in drawing
+
+
+def test_a_tuning_shows_every_trial_the_best_so_far_and_luck(bars):
+    pytest.importorskip("optuna")
+    space = {"lookback": [2, 5, 8], "lr": (1e-3, 1e-1, "log")}
+    tuned = ls.tune(lstm(), space, trials=8, cv=2).fit(bars)
+    plot = tuning_history(tuned)
+    luck, zero, pruned, complete, best = plot.marks
+    assert luck.y[0] == tuned.luck_.expected
+    assert not zero.y.any()
+    assert len(pruned.y) + len(complete.y) == 8
+    assert best.y[-1] == tuned.best_score_
+    assert (np.diff(best.y[np.isfinite(best.y)]) >= 0).all()
+    assert "Luck alone gives the best of 8" in plot.svg(alone=True)
+    shares = importance_plot(tuned)
+    assert {name for _, name in shares.x_ticks} == set(space)
+    assert sum(shares.marks[0].y) == pytest.approx(1.0)
+    with pytest.raises(NotFitted, match="tuned anything yet"):
+        tuning_history(ls.tune(lstm(), space))
+    with pytest.raises(InputError, match="at least 4 complete trials"):
+        importance_plot(ls.tune(lstm(), space, trials=1, cv=1).fit(bars))
 
 
 def plot_of(*marks):

@@ -358,6 +358,10 @@ class Tuned:
         params = {name: described.get(name, value) for name, value in self.best_params_.items()}
         return {"params": params, "score": self.best_score_, "luck": self.luck_.to_dict()}
 
+    def summary(self) -> str:
+        """Return the layers of the chosen forecaster."""
+        return self._fitted().summary()
+
     # -- forecasting ---------------------------------------------------------------------------------------------
 
     def predict(self, bars: "Bars", start: Any = None, **options: Any) -> Forecast:

@@ -8,9 +8,11 @@ _EXPORTS: dict[str, str | None] = {
     "Tearsheet": "sheet",
     "demo": "showcase",
     "doctor": "machine",
+    "importance_plot": "plots",
     "lookback_plot": "plots",
     "look_ahead": "outlook",
     "tearsheet": "sheet",
     "training_history": "plots",
+    "tuning_history": "plots",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)

@@ -1,4 +1,4 @@
-"""Single plots to keep or to show in a notebook: training histories, lookback sweeps.
+"""Single plots to keep or to show in a notebook: training histories, lookback sweeps, tuning.
 
 A `Plot` is a few marks over a horizontal axis with named ticks. `save` writes it as a page, a vector drawing or a
 picture, by the ending of the name; the drawing is the one the page holds.
@@ -248,6 +248,91 @@ def lookback_plot(sweep: Any) -> Plot:
     ticks = [(float(i), str(n)) for i, n in enumerate(sweep.lookbacks)]
     title = f"{sweep.name}: skill by lookback, {sweep.target.info}"
     return Plot(title, sweep.warning, marks, "lookback in bars, same rows for all", "skill", ticks, "{:+.1%}".format)
+
+
+def tuning_history(tuned: Any) -> Plot:
+    """Plot the score of every trial of a tuned forecaster, the best so far, and what luck alone would give.
+
+    Parameters
+    ----------
+    tuned : Tuned
+        Fitted.
+
+    Returns
+    -------
+    Plot
+        Dark dots are complete trials, pale ones were given up early: their scores rest on fewer folds.
+
+    Examples
+    --------
+    >>> import longshort as ls
+    >>> from longshort import features as f
+    >>> bars = ls.load_bars("AAPL", start="2016-01-01", end="2018-12-31", source="sample")
+    >>> ridge = ls.models.Ridge([f.log_return().abs()], f.forward_volatility(5))
+    >>> plot = tuning_history(ls.tune(ridge, {"lookback": (1, 40)}, trials=6).fit(bars))
+    >>> [mark.name for mark in plot.marks if mark.name]
+    ['luck alone', 'knowing nothing', 'best so far']
+    """
+    trials = [trial for trial in _tuned(tuned).trials_ if trial.score is not None]
+    number, score = (np.array([getattr(t, name) for t in trials], float) for name in ("number", "score"))
+    complete = np.array([trial.state == "complete" for trial in trials])
+    best = np.maximum.accumulate(np.where(complete, score, -np.inf))
+    tips = np.array([f"trial {t.number}: {t.score:+.4f}, {_values(t.params)}" for t in trials])
+    luck = tuned.luck_
+    marks = [
+        Mark("level", number, np.full(len(number), luck.expected), "s-naive", "luck alone"),
+        Mark("level", number, np.zeros(len(number)), "s-soft", "knowing nothing"),
+        Mark("dots", number[~complete], score[~complete], "s-soft", tips=tips[~complete].tolist()),
+        Mark("dots", number[complete], score[complete], "s-model", tips=tips[complete].tolist()),
+        Mark("line", number, np.where(np.isfinite(best), best, np.nan), "s-model", "best so far", "thick"),
+    ]
+    chance = f"Luck alone gives the best of {luck.trials} about {luck.expected:+.4f} (p {luck.p:.3f})."
+    title = f"Tuning of {tuned.described.removeprefix('tuned ')}"
+    return Plot(title, f"Best: {luck.best:+.4f}. {chance}", marks, "trial", "gain over knowing nothing")
+
+
+def importance_plot(tuned: Any) -> Plot:
+    """Plot the share of each argument in what sets good trials apart.
+
+    Parameters
+    ----------
+    tuned : Tuned
+        Fitted, with at least four complete trials of different scores.
+
+    Examples
+    --------
+    >>> import longshort as ls
+    >>> from longshort import features as f
+    >>> bars = ls.load_bars("AAPL", start="2016-01-01", end="2018-12-31", source="sample")
+    >>> ridge = ls.models.Ridge([f.log_return().abs()], f.forward_volatility(5))
+    >>> space = {"lookback": (1, 40), "penalties": [(0.0,), (1.0,)]}
+    >>> sorted(name for _, name in importance_plot(ls.tune(ridge, space, trials=8).fit(bars)).x_ticks)
+    ['lookback', 'penalties']
+    """
+    shares = dict(sorted(_tuned(tuned).importance_.items(), key=lambda item: -item[1]))
+    if not shares:
+        raise InputError("Importance needs at least 4 complete trials of different scores. Tune with more trials.")
+    at, share = np.arange(float(len(shares))), np.array(list(shares.values()))
+    tips = [f"{name}: {value:.0%}" for name, value in shares.items()]
+    marks = [
+        Mark("bars", at, share, "s-model", low=np.zeros(len(at)), high=share),
+        Mark("dots", at, share, "s-model", tips=tips),
+    ]
+    note = f"PED-ANOVA over {len(tuned.trials_)} trials; with few trials the order is uncertain."
+    ticks = [(float(i), name) for i, name in enumerate(shares)]
+    return Plot("What sets good trials apart", note, marks, "", "share", ticks, "{:.0%}".format)
+
+
+def _tuned(tuned: Any) -> Any:
+    if not hasattr(tuned, "trials_"):
+        raise NotFitted(
+            f"This {type(tuned).__name__} has not tuned anything yet. Call tune(...).fit(bars) and pass that."
+        )
+    return tuned
+
+
+def _values(params: Any) -> str:
+    return ", ".join(f"{name} {v:.3g}" if isinstance(v, float) else f"{name} {v}" for name, v in params.items())
 
 
 def _gap(histories: Sequence[Any]) -> str:
