@@ -822,7 +822,7 @@ def to_native(source: nn.Module | Mapping[str, Any]) -> dict[str, np.ndarray]:
     >>> sorted(to_native(LSTMNet(input_dim=3, num_layers=2)))[-4:]
     ['lstm.1.bias_hh_l0', 'lstm.1.bias_ih_l0', 'lstm.1.weight_hh_l0', 'lstm.1.weight_ih_l0']
     """
-    state = source.state_dict() if isinstance(source, nn.Module) else source
+    state: Any = source if isinstance(source, Mapping) else source.state_dict()
     arrays = {name: np.array(w.numpy(force=True) if isinstance(w, Tensor) else w) for name, w in state.items()}
     names = _native_names(arrays)
     native = {new: arrays[old] for new, old in names.items() if old is not None}
