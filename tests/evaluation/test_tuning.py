@@ -214,6 +214,11 @@ def test_trials_are_fitted_on_purged_inner_windows_inside_the_training_window():
             assert ends[rows].max() <= fold.train_end
 
 
+def test_the_leak_audit_finds_nothing_in_a_tuned_forecaster():
+    found = ls.audit(tune(SMALL, SPACE, trials=3, cv=1), BARS)
+    assert found.ok, found
+
+
 def test_a_row_counts_only_where_the_longest_window_is_full():
     tuned = tune(SMALL, {"lookback": [2, 30]}, cv=1)
     assert tuned.ready(BARS)[:30].sum() == 0

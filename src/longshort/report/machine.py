@@ -10,6 +10,8 @@ from typing import Any
 
 _CORE = ("numpy", "pandas", "scipy", "matplotlib", "safetensors", "exchange-calendars", "yfinance", "typer", "rich")
 _OPTIONAL = {
+    "optuna": "tuning: pip install 'longshort[tune]'",
+    "ray": "more than one machine: pip install 'longshort[ray]'",
     "pyarrow": "parquet files: pip install 'longshort[parquet]'",
     "torch": "gradient checks in the test suite: make test-full installs it",
     "playwright": "the report's browser test: make test-full installs it",
