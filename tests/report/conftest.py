@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import longshort as ls
+from longshort.evaluation.judged import information_free
 from longshort.evaluation.splits import Fold
-from longshort.evaluation.study import information_free
 from longshort.forecast import Forecast
 from longshort.models.training import History
 

@@ -27,12 +27,12 @@ import numpy as np
 
 from .. import ledger, metrics
 from ..errors import InputError, NotEnoughData
-from ..forecast import FitsInSteps, Forecaster
+from ..forecast import FitsInSteps, Forecaster, target_of
 from ..models import fleet
 from . import statistics as st
 from .earnings import follow_signs
 from .fitting import copies, frozen, load_calendar
-from .study import decision_rows, information_free, target_of
+from .judged import decision_rows, information_free
 
 if TYPE_CHECKING:
     from ..bars import Bars

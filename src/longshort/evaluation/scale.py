@@ -15,7 +15,7 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from .. import ledger
 from ..errors import SetupError, TrainingError, UnknownName, did_you_mean
@@ -50,6 +50,15 @@ def run_jobs(
     if parallel == "ray":
         return _run_on_ray(jobs, fleet.check_threads(threads or 1), progress)
     return fleet.run(jobs, threads, progress)
+
+
+@runtime_checkable
+class Shipped(Protocol):
+    """A forecaster that needs something of its process, such as a store in the project's folder."""
+
+    def shipped(self) -> Any:
+        """Return a copy that works in another process."""
+        ...
 
 
 class Lost(TrainingError):
@@ -113,13 +122,8 @@ def connected_ray() -> Any:
 
 
 def _shipped(forecaster: Any) -> Any:
-    """Return a forecaster that finds its store from another process too."""
-    from .searching import storage_url
-    from .tuning import Tuned
-
-    if not isinstance(forecaster, Tuned):
-        return forecaster
-    return forecaster.with_params(storage=storage_url(forecaster.storage) or "memory")
+    """Return a forecaster that finds what it needs from another process too."""
+    return forecaster.shipped() if isinstance(forecaster, Shipped) else forecaster
 
 
 def _work(references: list[Any], told: list[Any], threads: int, isa: str) -> tuple[list[Any], list[Any]]:

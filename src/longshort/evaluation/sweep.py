@@ -19,9 +19,10 @@ from ..forecast import Forecaster, target_of
 from ..models import fleet
 from ..models.readiness import ready_cells
 from .fitting import Job, collect, copies, frozen
+from .judged import information_free
 from .splits import NEVER, Fold, WalkForward
 from .statistics import MeanTest, per_date, skill_test
-from .study import check_arguments, information_free
+from .study import check_arguments
 
 if TYPE_CHECKING:
     from ..bars import Bars

@@ -13,7 +13,6 @@ every training window, and no test row ever takes part in a choice. The scores o
 so it is reported with what luck alone gives for as many.
 """
 
-import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,16 +28,17 @@ from ..models import fleet
 from ..models.ensemble import MemberFit
 from ..models.nesting import forecaster_of, load_with_parts, save_with_parts
 from ..models.network import row_of
+from ..models.parameters import Parameters
 from ..models.readiness import ready_cells
 from .fitting import Job
 from .gains import Gains, score_of
+from .judged import information_free
 from .scale import check_parallel, run_jobs
 from .searching import COMPLETE, FAILED, PRUNED, Asked, Search, Store, Trial, check_sampler, require_optuna, storage_url
 from .selection import Luck, best_of_many
 from .spaces import Space, changed, decoded, encoded
 from .splits import NEVER, WalkForward
 from .statistics import mean_test
-from .study import information_free
 
 if TYPE_CHECKING:
     from ..bars import Bars
@@ -140,7 +140,7 @@ def tune(
     )
 
 
-class Tuned:
+class Tuned(Parameters):
     """A forecaster that chooses its arguments when it is fitted; made by `tune`, which describes them.
 
     Attributes
@@ -198,16 +198,9 @@ class Tuned:
 
     # -- configuration -------------------------------------------------------------------------------------------
 
-    @classmethod
-    def _parameters(cls) -> list[str]:
-        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the arguments by name; with `deep` those of the forecaster too, as ``forecaster__argument``."""
-        own = {name: getattr(self, name) for name in self._parameters()}
-        if deep and hasattr(self.forecaster, "get_params"):
-            own |= {f"forecaster__{key}": value for key, value in self.forecaster.get_params().items()}  # type: ignore
-        return own
+    def inside(self) -> dict[str, Any]:
+        """Return the forecaster that is tuned."""
+        return {"forecaster": self.forecaster}
 
     def set_params(self, **params: Any) -> "Tuned":
         """Change arguments, also ``forecaster__argument``; unknown names raise `UnknownName`."""
@@ -222,9 +215,9 @@ class Tuned:
         self.check()
         return self
 
-    def with_params(self, **params: Any) -> "Tuned":
-        """Return an unfitted copy with some arguments changed."""
-        return type(self)(**self.get_params(deep=False)).set_params(**params)
+    def shipped(self) -> "Tuned":
+        """Return an unfitted copy that finds its store from another process too."""
+        return self.with_params(storage=storage_url(self.storage) or "memory")
 
     def with_seeds(self, seeds: int) -> "Tuned":
         """Return an unfitted copy whose final fit trains `seeds` networks."""
