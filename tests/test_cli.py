@@ -152,6 +152,11 @@ def test_tuning_without_a_space_says_what_to_write(study, capsys):
     assert "[tune.space]" in capsys.readouterr().err
 
 
+def attend() -> None:
+    """Let a child process be interrupted, though a shell that runs the tests in the background ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupted_walk_forward_leaves_no_half_written_file(study):
     endless = SMALL.replace("epochs = 2", "epochs = 100000\npatience = 100000").replace("hidden = [4]", "hidden = [64]")
     study.write_text(endless)
@@ -160,6 +165,7 @@ def test_an_interrupted_walk_forward_leaves_no_half_written_file(study):
         cwd=study.parent,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stderr=subprocess.PIPE,
+        preexec_fn=attend,
     )
     ledger = study.parent / "runs" / "aapl" / "study.toml"
     deadline = time.monotonic() + 60
@@ -186,7 +192,7 @@ def test_an_interruption_while_the_command_is_loaded_is_no_traceback():
         "sys.meta_path.insert(0, Impatient())\n"
         "sys.exit(run())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, preexec_fn=attend)
     assert done.returncode == 130
     assert done.stderr == b"Interrupted. Nothing was left half-written.\n"
 

@@ -533,7 +533,9 @@ def test_weights_that_are_not_exactly_those_of_the_network_are_refused(canary, c
         (lambda a: a["model"].update(lookback=0), "cannot build"),
         (lambda a: a["model"].update(hidden=[6]), "does not describe the network|cannot build"),
         (lambda a: a["model"].update(seeds=2), "does not describe the network"),
-        (lambda a: a["model"].update(network="os.system"), "cannot build|does not describe"),
+        pytest.param(
+            lambda a: a["model"].update(network="os.system"), "cannot build|does not describe", marks=pytest.mark.full
+        ),
         (lambda a: a["model"].update(evil=1), "cannot build"),
         (lambda a: a["model"].pop("features"), "cannot build"),
         (lambda a: a["model"].update(lr=-1), "cannot build"),

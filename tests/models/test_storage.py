@@ -64,7 +64,7 @@ KERNEL = "net.0.0.lstm.0.weight_ih_l0"
         pytest.param(lambda t, d: d["model"].update(seeds=10**9), id="seeds 1e9"),
         pytest.param(lambda t, d: d["model"].update(hidden=[10**9]), id="hidden 1e9"),
         pytest.param(lambda t, d: d["model"].update(hidden=[4]), id="hidden 4"),
-        pytest.param(lambda t, d: d["model"].update(network="os.system"), id="network of code"),
+        pytest.param(lambda t, d: d["model"].update(network="os.system"), id="network of code", marks=pytest.mark.full),
         pytest.param(lambda t, d: d["model"].update(loss="os.system"), id="loss of code"),
         pytest.param(lambda t, d: d.pop("symbols"), id="no symbols"),
         pytest.param(lambda t, d: d.update(histories=[]), id="no histories"),
