@@ -344,3 +344,8 @@ def test_a_saved_study_knows_its_ensemble_again_and_describes_members_it_cannot_
         assert again.forecaster.to_dict() == ensemble.to_dict()
         assert again.seeds.tobytes() == study.seeds.tobytes()
         assert isinstance(again.forecaster, Ensemble) == (i == 0)
+
+
+def test_copies_of_a_wrapped_forecaster_share_no_seed():
+    members = Ensemble(ls.models.Conformal(short(seeds=3)), members=3).unfitted.values()
+    assert [member.seed for member in members] == [0, 3, 6]

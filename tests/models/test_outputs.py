@@ -258,3 +258,16 @@ def test_every_network_has_a_summary_and_a_drawing_with_its_counts(kind):
     drawn = network_of(model)
     assert drawn is not None
     assert "<svg" in network_figure(drawn)
+
+
+@pytest.mark.parametrize("name", ["mae", "quantile", "gaussian"])
+def test_many_seeds_are_averaged_to_the_same_bits_over_one_row_and_over_many(name):
+    """Pairwise summation of a lone row would add the seeds in another order."""
+    bars = synthetic.random_walk(120, seed=4)
+    model = small(name).with_params(seeds=17, epochs=1, validation=0.0).fit(bars.until(int(bars.time[90])))
+    said, stream = model.predict(bars), model.stream(bars.until(int(bars.time[99])))
+    for row in range(100, 120):
+        alone = model.predict(bars.until(int(bars.time[row])), start=int(bars.time[row]))
+        assert alone.mean[0].tobytes() == said.mean[row].tobytes() == stream.step(bars.row(row)).tobytes()
+        for part, values in said.extras().items():
+            assert alone.extras()[part][0].tobytes() == values[row].tobytes(), part

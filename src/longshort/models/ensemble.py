@@ -17,7 +17,7 @@ from ..errors import InputError, LongshortError, NotEnoughData, NotFitted, Train
 from ..forecast import FitsInSteps, Forecast, Forecaster, Seeded, target_of
 from . import fleet
 from .combining import COMBINE, LEARNED, Combination, Diversity, learn, origin_of, relative
-from .network import row_of
+from .network import mean_of_seeds, row_of
 from .parameters import Parameters
 from .readiness import ready_cells
 
@@ -281,7 +281,7 @@ class Ensemble(Parameters):
         origin = self._origin(bars, start)
         mean = self._join(means, origin)
         if self.combine == "median" and self._n_seeds() > 1:
-            mean = self.predict_seeds(bars, start).mean(axis=0)
+            mean = mean_of_seeds(self.predict_seeds(bars, start))
         extras = {}
         for name in [n for n in parts[0] if all(n in part for part in parts)]:
             values = [part[name] for part in parts]
@@ -614,4 +614,5 @@ def _span(forecaster: Any) -> int:
     if isinstance(forecaster, Ensemble):
         members = [m for m in forecaster.unfitted.values() if isinstance(m, Seeded)]
         return max((m.seed - forecaster.seed + _span(m) for m in members), default=1)
-    return int(getattr(forecaster, "seeds", 1) or 1)
+    inside = getattr(forecaster, "forecaster", None)  # of one that is made around another
+    return int(getattr(forecaster, "seeds", None) or (1 if inside is None else _span(inside)))

@@ -25,7 +25,7 @@ from ..forecast import Forecast
 from . import fleet
 from .fitting import LSTMFitting, remember_fit
 from .losses import CLASSES, Loss, loss_of
-from .network import PRECISIONS, Net, engine_of, network_layers, row_of, upcoming
+from .network import PRECISIONS, Net, engine_of, mean_of_seeds, network_layers, row_of, upcoming
 from .parameters import Parameters
 from .paths import predict_path
 from .schedules import schedule_of
@@ -513,9 +513,10 @@ class LSTM(Parameters):
 
     def _joined(self, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Join the seeds' forecasts: means of points, quantiles and probabilities; the variance of the mixture."""
-        joined = {name: values.mean(axis=0) for name, values in parts.items()}
+        joined = {name: mean_of_seeds(values) for name, values in parts.items()}
         if "std" in parts:
-            joined["std"] = np.sqrt((parts["std"] ** 2).mean(axis=0) + parts["mean"].var(axis=0))
+            apart = mean_of_seeds((parts["mean"] - joined["mean"]) ** 2)
+            joined["std"] = np.sqrt(mean_of_seeds(parts["std"] ** 2) + apart)
         loss, kind = self.loss_, self.target_.kind
         keys = {
             "quantiles": getattr(loss, "levels", ()),

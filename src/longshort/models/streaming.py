@@ -17,7 +17,7 @@ from ..bars import Bars, State
 from ..errors import InputError, SetupError, did_you_mean
 from ..features.windows import Windows, broken_cells, check_lookback
 from ..native import core
-from .network import bind, make_engine, steps_by_row, symbol_numbers
+from .network import bind, make_engine, mean_of_seeds, steps_by_row, symbol_numbers
 
 MOST_STATE_BYTES = 2**31
 """States of a window are kept up to this size; beyond, every forecast runs through its window again."""
@@ -206,7 +206,7 @@ class _States:
             for seed, net in enumerate(nets):
                 if len(columns):
                     said[seed, columns] = net.said(self._model, raw[seed, columns])["mean"]
-        return said.mean(axis=0)
+        return mean_of_seeds(said)
 
     def tick(self, row: Any) -> float:
         if self._plain and not self._by_hand:
@@ -257,7 +257,7 @@ class _Windows:
             if len(ready):
                 bind(engine, ready, net.inputs, self._numbers)
                 said[seed, ready.columns] = net.said(self._model, engine.predict(ready.starts))["mean"]
-        return said.mean(axis=0)
+        return mean_of_seeds(said)
 
     def tick(self, row: Any) -> float:
         return _one(self, row, self._ring.shape[1])
