@@ -151,6 +151,22 @@ def test_one_configuration_is_one_trial_however_often_it_runs(own_ledger):
     assert own_ledger.records("trial")[0].facts["bars"] == BARS.digest
 
 
+def test_what_was_tried_later_counts_wherever_the_study_is_asked(tmp_path):
+    first = walk_forward(Noise(forward_log_return(1)), BARS, CV, baselines=[])
+    assert first.verdict().details["tried"] == first.verdict().details["money"]["trials"] == 1
+    for seed in (1, 2):
+        walk_forward(Noise(forward_log_return(1), seed=seed), BARS, CV, baselines=[])
+    assert first.verdict().details["tried"] == first.verdict().details["money"]["trials"] == 3
+    first.save(tmp_path / "study")
+    with ledger.aside():
+        assert first.verdict().details["tried"] == 3  # not forgotten under a ledger that knows nothing
+        loaded = Study.load(tmp_path / "study")
+        assert loaded.verdict().to_dict() == json.loads((tmp_path / "study" / "verdict.json").read_text())
+        for seed in range(3, 6):
+            walk_forward(Noise(forward_log_return(1), seed=seed), BARS, CV, baselines=[])
+        assert loaded.verdict().details["tried"] == 4  # itself and the three tried here
+
+
 def test_a_planted_signal_is_an_edge_and_noise_is_not():
     target = forward_log_return(1)
     informed = walk_forward(Ridge([field("volume").log(), log_return()], target), SIGNAL, CV, baselines=[])

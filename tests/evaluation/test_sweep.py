@@ -94,6 +94,10 @@ def test_every_lookback_is_a_trial_and_the_same_ones_are_not_counted_again(bars,
         found = lookback_sweep(lstm(), bars, [2, 10, 30], CV, seeds=1)
         assert ledger.trials() == 3
         assert found.trials == 3
+        study = ls.walk_forward(
+            lstm(lookback=2), bars, CV, baselines=[], seeds=1
+        )  # the best of three is judged as such
+        assert study.trials == study.verdict().details["tried"] == 3
 
 
 def test_an_ensemble_of_lstms_has_no_one_lookback_but_a_price_model_has(bars):

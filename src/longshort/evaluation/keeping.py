@@ -45,7 +45,7 @@ def save(study: Any, directory: str | os.PathLike) -> str:
     numbers |= {f"challenger.{i}": v for i, v in enumerate(study.challengers.values())}
     panel = {"time": bars.time, "split": bars.split, "dividend": bars.dividend, "state": bars.state}
     panel |= {f"field.{i}": np.asarray(bars[name]) for i, name in enumerate(bars.fields)}
-    records = study.records()
+    records, verdict, counts = study.records(), study.verdict(), study.counts()
     about = {
         "name": study.name,
         "symbols": list(study.symbols),
@@ -58,11 +58,9 @@ def save(study: Any, directory: str | os.PathLike) -> str:
         "challengers": list(study.challengers),
         "histories": [[_history_to_dict(h) for h in seeds] for seeds in study.histories],
         "choices": study.choices,
-        "trials": study.trials,
-        "trials_where": study.trials_where,
-        "trial_sharpes": list(study.trial_sharpes),
+        **counts,
+        "trial_sharpes": list(counts["trial_sharpes"]),
         "ledger": _ledger_now(),
-        "tried": study.tried,
         "reads": study.reads,
         "records": {"n": len(records), "digest": records[-1]["digest"] if records else None},
         "bars": {
@@ -81,7 +79,7 @@ def save(study: Any, directory: str | os.PathLike) -> str:
             "forecasts": {n: np.ascontiguousarray(v) for n, v in numbers.items() if v is not None},
             "bars": {n: np.ascontiguousarray(v) for n, v in panel.items()},
         },
-        documents={"study": about, "verdict": study.verdict().to_dict()},
+        documents={"study": about, "verdict": verdict.to_dict()},
         version=VERSION,
         allow_nan=_WITH_GAPS,
     )

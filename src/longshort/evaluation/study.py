@@ -186,10 +186,21 @@ def _called(forecaster: Any) -> str:
 
 
 def _tried(study: "Study") -> int:
-    """Return how many configurations the ledger saw on test rows of these symbols and this time."""
+    """Return how many configurations were seen on test rows of these symbols and this time, this one included."""
     facts = [record.facts for record in ledger.current().records(ledger.TRIAL) if "first" in record.facts]
-    first, last, symbols = int(study.time[0]), int(study.time[-1]), set(study.symbols)
-    return sum(f["first"] <= last and f["last"] >= first and not symbols.isdisjoint(f["symbols"]) for f in facts)
+    first, last, symbols, own = int(study.time[0]), int(study.time[-1]), set(study.symbols), _trial(study)
+    others = [f for f in facts if f["trial"] != own and f["first"] <= last and f["last"] >= first]
+    return 1 + sum(not symbols.isdisjoint(f["symbols"]) for f in others)
+
+
+def _trial(study: "Study") -> str:
+    """The digest by which the ledger knows the study."""
+    return ledger.digest_of({"study": study.configuration, "bars": study.bars.digest})
+
+
+def _sharpes() -> tuple[float, ...]:
+    """The Sharpe ratios per bar that the trials of the ledger in force left."""
+    return tuple(f["sharpe"] for r in ledger.current().records(ledger.TRIAL) if "sharpe" in (f := r.facts))
 
 
 def _remember(study: "Study") -> "Study":
@@ -200,13 +211,12 @@ def _remember(study: "Study") -> "Study":
     if earned is not None and np.isfinite(earned["sharpe_per_bar"]):
         facts["sharpe"] = earned["sharpe_per_bar"]
     facts |= {"forecasts": study.forecast.digest, "first": int(study.time[0]), "last": int(study.time[-1])}
-    trials = book.record_trial(ledger.digest_of({"study": configuration, "bars": bars.digest}), **facts)
+    trials = book.record_trial(_trial(study), **facts)
     rows = ledger.digest_of({"bars": bars.digest, "decisions": study.time.tolist(), "target": study.target.to_dict()})
     book.record("read", rows=rows, what="test rows", configuration=ledger.digest_of(configuration))
     reads = sum(record.facts["rows"] == rows for record in book.records("read"))
-    sharpes = [f["sharpe"] for record in book.records(ledger.TRIAL) if "sharpe" in (f := record.facts)]
     return replace(
-        study, trials=trials, trials_where=book.where, trial_sharpes=tuple(sharpes), tried=_tried(study), reads=reads
+        study, trials=trials, trials_where=book.where, trial_sharpes=_sharpes(), tried=_tried(study), reads=reads
     )
 
 
@@ -327,12 +337,29 @@ class Study:
     def verdict(self) -> Verdict:
         """Return what the study proves: exit code, sentence, table, details.
 
-        Configurations tried later on the same rows count too: the best of many must pass the test of many.
+        Configurations tried later on the same rows count too: the best of many must pass the test of many. What was
+        counted once is not forgotten, whichever ledger is in force.
         """
-        tried = max(self.tried, _tried(self))
-        if tried not in self._verdicts:
-            self._verdicts[tried] = judge(replace(self.evidence(), tried=tried))
-        return self._verdicts[tried]
+        counts = self.counts()
+        if counts["tried"] not in self._verdicts:
+            self._verdicts[counts["tried"]] = judge(replace(self.evidence(), **counts))
+        return self._verdicts[counts["tried"]]
+
+    def counts(self) -> dict[str, Any]:
+        """Return `tried`, `trials`, `trials_where` and `trial_sharpes` as known by now, by the ledger in force too."""
+        tried = max(self.tried, _tried(self), *self._counts)
+        if tried not in self._counts:
+            found = {name: getattr(self, name) for name in ("trials", "trials_where", "trial_sharpes")}
+            if tried > self.tried:
+                found["trials"] = max(self.trials, ledger.trials())
+                found["trials_where"] = ledger.current().where
+                found["trial_sharpes"] = max(self.trial_sharpes, _sharpes(), key=len)
+            self._counts[tried] = {"tried": tried, **found}
+        return dict(self._counts[tried])
+
+    @cached_property
+    def _counts(self) -> dict[int, dict[str, Any]]:
+        return {}
 
     @cached_property
     def _verdicts(self) -> dict[int, Verdict]:

@@ -118,7 +118,8 @@ def lookback_sweep(
         configuration = {"forecaster": model.to_dict(), "cv": cv.to_dict(), "seeds": int(seeds)}
         trial = ledger.digest_of({"study": configuration, "bars": bars.digest})
         facts = {"what": "lookback_sweep", "configuration": configuration, "bars": bars.digest}
-        ledger.current().record_trial(trial, **facts, symbols=list(bars.symbols))
+        facts |= {"symbols": list(bars.symbols), "first": int(sweep.time[0]), "last": int(sweep.time[-1])}
+        ledger.current().record_trial(trial, **facts)
     return replace(sweep, trials=ledger.trials())
 
 

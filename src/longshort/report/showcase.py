@@ -113,7 +113,7 @@ def demo(
             studies.append(study)
             if on_study:
                 on_study(study)
-    report = tearsheet(*studies, price=outlook).save(folder / "report.html")
+        report = tearsheet(*studies, price=outlook).save(folder / "report.html")  # here the first knows of the last
     return Demo(folder, outlook, tuple(studies), report, chart)
 
 
