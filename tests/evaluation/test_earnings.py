@@ -75,7 +75,11 @@ def test_a_cross_section_is_judged_by_date():
     assert found["rank_ic_p"] < 1e-6
     assert found["top_minus_bottom"] == pytest.approx(0.1 * 2 * 1.4, abs=0.1)
     assert found["turnover"] == pytest.approx(0.8, abs=0.05)
-    constant = cross_section(actual, np.repeat(score[:1], 400, axis=0), 1)
+    score[::2] = 0.0  # no order on every second date
+    halted = cross_section(actual, score, 1)
+    assert halted is not None
+    assert halted["turnover"] == pytest.approx(0.8, abs=0.05)
+    constant = cross_section(actual, np.repeat(score[1:2], 400, axis=0), 1)
     assert constant is not None
     assert constant["turnover"] == 0.0
     assert cross_section(actual[:, :4], score[:, :4], 1) is None

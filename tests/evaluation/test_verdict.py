@@ -186,6 +186,10 @@ def test_trials_and_failed_folds_are_told():
     assert "20 configurations were tried on these rows (run folder x), so p must be below 0.0026" in verdict.sentence
     assert verdict.details["level"] == pytest.approx(1 - 0.95 ** (1 / 20))
     assert "1 fold failed and is not judged" in verdict.sentence
+    many = judge(evidence(ic=0.11, tried=10**6))  # a p between the shared level and 0.001 is shown in full
+    p = many.details["benchmarks"]["zero"]["clark_west"]["p"]
+    assert many.details["level"] < p < 0.001
+    assert f"Clark-West p {p:.2g}" in many.sentence
 
 
 def test_rows_without_forecast_or_outcome_do_not_count():

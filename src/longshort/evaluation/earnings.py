@@ -175,7 +175,8 @@ def cross_section(actual: np.ndarray, forecast: np.ndarray, horizon: int) -> dic
     finite = coefficients[np.isfinite(coefficients)]
     spread, sides = _fifths(a, f)
     difference = st.mean_test(spread, horizon)
-    changed = np.abs(np.diff(sides, axis=0)).sum(axis=1) / np.maximum(2 * np.abs(sides[1:]).sum(axis=1), 1)
+    sides = sides[np.abs(sides).any(axis=1)]  # dates without an order replace nobody
+    changed = np.abs(np.diff(sides, axis=0)).sum(axis=1) / (2 * np.abs(sides[1:]).sum(axis=1))
     deviation = float(finite.std(ddof=1)) if len(finite) > 1 else nan
     return {
         "rank_ic": ic.mean,

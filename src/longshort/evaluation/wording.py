@@ -10,7 +10,7 @@ def sentence(d: dict[str, Any]) -> str:
 
 
 def _finding(d: dict[str, Any]) -> str:
-    ps = _list([_p(b["clark_west"]["p"]) for b in d["benchmarks"].values()])
+    ps = _list([_p(b["clark_west"]["p"], d["level"]) for b in d["benchmarks"].values()])
     ic = f"IC {d['ic']:+.3f}" if isfinite(d["ic"]) else "a constant forecast"
     where = f"on {d['n_rows']:,} out-of-sample rows" + (f" ({d['first']} to {d['last']})" if d["first"] else "")
     names = [plain(n) for n in d["benchmarks"]]
@@ -144,7 +144,10 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _p(p: float | None) -> str:
+def _p(p: float | None, level: float = 0.05) -> str:
+    """A p-value, with as many digits as it takes to compare it with the level."""
     if p is None:
         return "n/a"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    if p < 0.001:
+        return "< 0.001" if level >= 0.001 else f"{p:.2g}"
+    return f"{p:.3f}"
