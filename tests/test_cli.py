@@ -333,3 +333,13 @@ def test_the_ledger_is_shown_and_verified_and_an_edit_is_found(tmp_path, capsys)
     assert "was edited" in capsys.readouterr().err
     assert run("ledger", "forge", tmp_path) == 2
     assert run("ledger", "show", tmp_path / "nowhere") == 2
+
+
+def test_the_last_day_of_training_can_be_written_without_dashes():
+    read = ("600", "0.7", "20150101", "2015-01-01", None)
+    assert [cli._number_or_text(text) for text in read] == [600, 0.7, "20150101", "2015-01-01", None]
+
+
+def test_a_label_looks_ahead_a_whole_number_of_rows(tmp_path):
+    (tmp_path / "mine.py").write_text("def close(frame):\n    return frame['close']\n")
+    assert cli.main(["audit", f"{tmp_path / 'mine.py'}:close", "--label", "y=\u00b2"]) == 2

@@ -350,7 +350,7 @@ def audit(
         given=given,
         output=output,
         train=_number_or_text(train),
-        labels={name: int(rows) for name, rows in _pairs("--label", label, str.isdigit)},
+        labels={name: int(rows) for name, rows in _pairs("--label", label, str.isdecimal)},
         facts=dict(_pairs("--fact", fact)),
         runs=runs,
         budget=budget,
@@ -375,8 +375,8 @@ def _number_or_text(text: str | None) -> int | float | str | None:
     """Read 600 as rows, 0.7 as a share, everything else as a date."""
     if text is None:
         return None
-    if text.isdigit() and len(text) < 8:
-        return int(text)
+    if text.isdecimal():
+        return int(text) if len(text) < 8 else text  # 20150101 is a date
     try:
         return float(text)
     except ValueError:
