@@ -33,6 +33,7 @@ def test_the_demonstration_ends_with_a_report_and_exit_code_zero(quick, tmp_path
     found = json.loads(capsys.readouterr().out)
     assert len(found["next"]["AAPL"]["sessions"]) == 5
     assert len(found["verdicts"]) == 3
+    assert {verdict["details"]["tried"] for verdict in found["verdicts"].values()} == {3}
     page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "Next 5 sessions" in page
     assert "Volatility over the next bar" in page
