@@ -133,6 +133,16 @@ def test_a_touched_barrier_stays_touched_and_a_missing_bar_leaves_no_outcome():
     assert np.isfinite(values[20:22]).all()
 
 
+@pytest.mark.parametrize("target", [f.forward_barrier(5), f.forward_move(5)])
+def test_a_price_that_stood_still_has_no_class(target):
+    close = np.full((50, 1), 100.0)
+    close[40:, 0] = 101.0
+    time = TIME[0] + np.arange(50) * 86_400 * 10**9
+    values = target.compute(ls.Bars.from_arrays(time, "X", {"close": close}, bar_size="1D"))[:, 0]
+    assert np.isnan(values[:40]).all()
+    assert values[40] == 0.0  # measured against the jump, standing still is no move
+
+
 def test_a_missing_bar_has_no_outcome_on_either_side():
     close = np.array([100.0, 101.0, np.nan, 103.0, 104.0])
     bars = ls.Bars.from_arrays(TIME, "X", {"close": close}, bar_size="1D")

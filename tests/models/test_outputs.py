@@ -6,7 +6,7 @@ import pytest
 import longshort as ls
 from longshort import features as f
 from longshort.data import synthetic
-from longshort.errors import InputError
+from longshort.errors import InputError, NotEnoughData
 from longshort.models import losses
 from longshort.models.fitting import LSTMFitting
 
@@ -271,3 +271,28 @@ def test_many_seeds_are_averaged_to_the_same_bits_over_one_row_and_over_many(nam
         assert alone.mean[0].tobytes() == said.mean[row].tobytes() == stream.step(bars.row(row)).tobytes()
         for part, values in said.extras().items():
             assert alone.extras()[part][0].tobytes() == values[row].tobytes(), part
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"loss": "rank", "per_symbol": True}, "compares symbols of one date, and per_symbol=True"),
+        ({"network_options": {"width": 3}}, "the native LSTM has none"),
+    ],
+)
+def test_options_without_effect_are_refused(params, message):
+    with pytest.raises(InputError, match=message):
+        ls.LSTM([f.log_return()], **params)
+
+
+def test_a_cross_section_of_one_symbol_is_refused(walk):
+    with pytest.raises(NotEnoughData, match="no training date has rows of more than one, and bars has 1"):
+        small("rank").fit(walk.select([walk.symbols[0]]))
+
+
+def test_a_symbol_without_validation_rows_has_no_position_to_weigh(walk):
+    close = np.array(walk["close"])
+    close[200:, 1] = np.nan
+    bars = ls.Bars.from_arrays(walk.time, walk.symbols, {"close": close}, bar_size="1D")
+    with pytest.raises(NotEnoughData, match=f"{walk.symbols[1]} has no validation row"):
+        small("sharpe").with_params(per_symbol=True).fit(bars)

@@ -135,7 +135,7 @@ class Target:
         """Return, at each bar, 1, -1 or 0 for the decision `horizon` bars before: which level was passed (first)."""
         h, up, down = self.horizon, float(self.up or 0.0), float(self.down or 0.0)
         width = _shift(_deviation(close), h) * np.sqrt(h)
-        out = np.where(np.isfinite(width), 0.0, np.nan)
+        out = np.where(width > 0, 0.0, np.nan)  # of a price that stood still, no move can be told small or large
         for ahead in range(1, h + 1) if self.kind == "barrier" else (h,):
             moved = np.log(_shift(close, h - ahead) / _shift(close, h))
             out = np.where(np.isfinite(moved), out, np.nan)

@@ -46,6 +46,7 @@ class LSTMFitting:
         self.is_train, self.is_validation = self._split()
         groups = [np.array([j]) for j in range(len(bars.symbols))] if model.per_symbol else [None]
         self.groups = [np.ones(len(self.windows), bool) if g is None else self.windows.columns == g[0] for g in groups]
+        self._refuse_what_teaches_nothing()
         self.refits = model.refit and model.validation > 0 and model.patience is not None
         self.search = [
             self._trainings(f"search-{i}", g & self.is_train, g & self.is_validation) for i, g in enumerate(self.groups)
@@ -70,6 +71,23 @@ class LSTMFitting:
                 f"LSTM needs {needed} bars before it can learn anything (lookback {model.rows_before + 1} + warm-up "
                 f"{self.program.warmup} + horizon {horizon}), in a row and without gaps, but {found}."
             )
+
+    def _refuse_what_teaches_nothing(self) -> None:
+        """A loss of whole dates needs dates with several symbols; calibration needs validation rows."""
+        if self.loss.grouped == "date":
+            for part, which in (("training", self.is_train), ("validation", self.is_validation)):
+                if np.bincount(self.windows.rows[which], minlength=1).max() < 2:
+                    raise NotEnoughData(
+                        f"The {self.loss.name} loss compares symbols of one date, but no {part} date has rows of more "
+                        f"than one, and bars has {len(self.bars.symbols)}. Load more symbols."
+                    )
+        if self.loss.grouped is not None:
+            for i, group in enumerate(self.groups):
+                if not (group & self.is_validation).any():
+                    raise NotEnoughData(
+                        f"{self.bars.symbols[i]} has no validation row, from which the {self.loss.name} loss learns "
+                        "what its scores are worth. Drop it, or train pooled (per_symbol=False)."
+                    )
 
     def _split(self) -> tuple[np.ndarray, np.ndarray]:
         """Split by date, the same for all symbols; training labels end before the first validation decision."""

@@ -271,6 +271,16 @@ class LSTM(Parameters):
             schedule_of(self.schedule, self.epochs)
         if not _is_whole(self.symbol_embedding, 0):
             raise InputError(f"symbol_embedding must be a whole number of at least 0, was {self.symbol_embedding!r}.")
+        if self.loss_.grouped == "date" and self.per_symbol:
+            raise InputError(
+                f"The {self.loss_.name} loss compares symbols of one date, and per_symbol=True has a network for each. "
+                "Use per_symbol=False."
+            )
+        if self.network_options and self.network == "lstm" and engine_of(self) == "native":
+            raise InputError(
+                f"network_options were {dict(self.network_options)!r}, but the native LSTM has none. Leave them out, or "
+                "name another network."
+            )
         if self.symbol_embedding and self.per_symbol:
             raise InputError("symbol_embedding tells symbols apart in one network; per_symbol=True has one for each.")
         if engine_of(self) == "torch":
