@@ -278,8 +278,8 @@ class LSTM(Parameters):
             )
         if self.network_options and self.network == "lstm" and engine_of(self) == "native":
             raise InputError(
-                f"network_options were {dict(self.network_options)!r}, but the native LSTM has none. Leave them out, or "
-                "name another network."
+                f"network_options were {dict(self.network_options)!r}, but the native LSTM has none. Leave them out, "
+                "or name another network."
             )
         if self.symbol_embedding and self.per_symbol:
             raise InputError("symbol_embedding tells symbols apart in one network; per_symbol=True has one for each.")
@@ -523,7 +523,7 @@ class LSTM(Parameters):
 
     def _joined(self, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Join the seeds' forecasts: means of points, quantiles and probabilities; the variance of the mixture."""
-        joined = {name: mean_of_seeds(values) for name, values in parts.items()}
+        joined: dict[str, Any] = {name: mean_of_seeds(values) for name, values in parts.items()}
         if "std" in parts:
             apart = mean_of_seeds((parts["mean"] - joined["mean"]) ** 2)
             joined["std"] = np.sqrt(mean_of_seeds(parts["std"] ** 2) + apart)
