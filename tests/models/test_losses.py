@@ -80,7 +80,7 @@ def test_calibration_finds_the_temperature_that_was_lost(n_classes):
     target = UP if n_classes == 2 else BARRIER
     p = CrossEntropy().read(true, SCALING, target, None)["probabilities"]
     classes = (rng.random((len(p), 1)) > np.cumsum(p, axis=1)).sum(axis=1).clip(max=n_classes - 1)[:, None]
-    found = CrossEntropy().calibrate(3 * true, classes.astype(float))
+    found = CrossEntropy().calibrate(3 * true, classes.astype(float), np.arange(len(true)))
     assert found is not None
     assert found[0] == pytest.approx(1 / 3, abs=0.02)
     np.testing.assert_allclose(found[1:] - found[1:].mean(), 0.0, atol=0.06)
@@ -88,21 +88,33 @@ def test_calibration_finds_the_temperature_that_was_lost(n_classes):
     assert np.abs(recovered - p).mean() < 0.01
 
 
+def test_what_the_scores_of_a_date_share_is_worth_nothing():
+    rng = np.random.default_rng(6)
+    score, market = rng.normal(size=(100, 5)), rng.normal(size=(100, 1))
+    raw = (score + 7.0).reshape(-1, 1)
+    came = (0.3 * score - 2.0 * market - 1.0).reshape(-1, 1)  # the market fell on the validation rows
+    calibration = Rank().calibrate(raw, came, np.repeat(np.arange(100), 5))
+    said = Rank().read(raw, Scaling("standard", np.array([0.01]), np.array([0.02])), RETURN, calibration)["mean"]
+    assert calibration[0] == pytest.approx(0.3)
+    assert said.mean() == pytest.approx(0.01)
+    assert np.corrcoef(said, score.ravel())[0, 1] == pytest.approx(1.0)
+
+
 def test_an_upside_down_ranking_is_no_knowledge():
     rng = np.random.default_rng(5)
-    raw = rng.normal(size=(500, 1))
+    raw, dates = rng.normal(size=(500, 1)), np.repeat(np.arange(100), 5)
     wrong = (raw + 0.1 * rng.normal(size=raw.shape) < 0).astype(float)
-    found = CrossEntropy().calibrate(raw, wrong)
+    found = CrossEntropy().calibrate(raw, wrong, dates)
     assert found is not None
     assert found[0] == 0.0
-    assert Sharpe().calibrate(raw, -raw)[0] == 0.0
-    assert Rank().calibrate(raw, -raw)[0] == 0.0
+    assert Sharpe().calibrate(raw, -raw, dates)[0] == 0.0
+    assert Rank().calibrate(raw, -raw, dates)[0] == 0.0
 
 
 def test_a_position_is_worth_what_it_earned_on_rows_the_network_had_not_seen():
     raw = RAW[:, :1]
     returns = 0.3 * np.tanh(raw)
-    calibration = Sharpe().calibrate(raw, returns)
+    calibration = Sharpe().calibrate(raw, returns, np.arange(len(raw)))
     said = Sharpe().read(raw, Scaling("standard", np.zeros(1), np.array([0.02])), RETURN, calibration)
     np.testing.assert_allclose(said["mean"], 0.3 * 0.02 * np.tanh(raw[:, 0]), rtol=1e-12)
     assert np.abs(said["position"]).max() <= 1.0

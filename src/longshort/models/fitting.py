@@ -181,7 +181,7 @@ class LSTMFitting:
             for s, member in enumerate(members):
                 raw = outputs(member.training.engine, windows, self.model.context)
                 known = member.output.transform(self.outcome[held_out])
-                members[s] = replace(member, calibration=self.loss.calibrate(raw, known))
+                members[s] = replace(member, calibration=self.loss.calibrate(raw, known, windows.rows))
 
     def stage(self) -> list[Training]:
         """Return trainings that are independent and not done; none when the fit is done."""

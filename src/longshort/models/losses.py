@@ -90,8 +90,16 @@ class Loss:
         values = _sensible(scaling.inverse(raw), target)
         return {"mean": values[:, 0]} | ({"horizons": values} if values.shape[1] > 1 else {})
 
-    def calibrate(self, raw: np.ndarray, encoded: np.ndarray) -> np.ndarray | None:
-        """Learn the map of raw outputs to outcomes from rows the network has not seen; None where there is none."""
+    def calibrate(self, raw: np.ndarray, encoded: np.ndarray, dates: np.ndarray) -> np.ndarray | None:
+        """Learn the map of raw outputs to outcomes from rows the network has not seen; None where there is none.
+
+        Parameters
+        ----------
+        raw, encoded : float64 arrays (n_rows, n_outputs) and (n_rows, n_targets)
+            What the network put out, and the scaled outcomes.
+        dates : int array (n_rows,)
+            Equal for rows of the same date.
+        """
         return None
 
     def to_dict(self) -> dict[str, Any]:
@@ -336,7 +344,7 @@ class CrossEntropy(Loss):
         said = probabilities[:, 1] if len(values) == 2 else probabilities[:, 2] - probabilities[:, 0]
         return {"mean": said, "probabilities": probabilities}
 
-    def calibrate(self, raw: np.ndarray, encoded: np.ndarray) -> np.ndarray | None:
+    def calibrate(self, raw: np.ndarray, encoded: np.ndarray, dates: np.ndarray) -> np.ndarray | None:
         if not self.calibrate_probabilities or len(raw) < 20:
             return None
         from scipy.optimize import minimize
@@ -405,7 +413,7 @@ class Sharpe(Loss):
         slope = 0.0 if calibration is None else calibration[0]
         return {"mean": slope * position * scaling.scale[0], "position": position}
 
-    def calibrate(self, raw: np.ndarray, encoded: np.ndarray) -> np.ndarray | None:
+    def calibrate(self, raw: np.ndarray, encoded: np.ndarray, dates: np.ndarray) -> np.ndarray | None:
         return _slope(np.tanh(raw[:, 0]), encoded[:, 0])
 
 
@@ -415,8 +423,9 @@ class Rank(Loss):
 
     Notes
     -----
-    Batches are whole dates. The point forecast is the score times the return a unit of score has been worth on the
-    validation rows.
+    Batches are whole dates. The loss leaves open what the scores of a date have in common, and so does the reading: the
+    point forecast is the mean outcome of the training rows, and the score's distance from its middle times what a unit
+    of it has been worth, among the symbols of a date, on the validation rows.
 
     Examples
     --------
@@ -430,11 +439,12 @@ class Rank(Loss):
     calibrated: ClassVar[bool] = True
 
     def read(self, raw, scaling, target, calibration):
-        slope = 0.0 if calibration is None else calibration[0]
-        return {"mean": scaling.inverse(slope * raw[:, :1])[:, 0]}
+        slope, middle = (0.0, 0.0) if calibration is None else calibration
+        return {"mean": scaling.inverse(slope * (raw[:, :1] - middle))[:, 0]}
 
-    def calibrate(self, raw: np.ndarray, encoded: np.ndarray) -> np.ndarray | None:
-        return _slope(raw[:, 0], encoded[:, 0])
+    def calibrate(self, raw: np.ndarray, encoded: np.ndarray, dates: np.ndarray) -> np.ndarray | None:
+        slope = _slope(_within(raw[:, 0], dates), _within(encoded[:, 0], dates))
+        return np.append(slope, raw.mean())
 
 
 LOSSES = {cls.name: cls for cls in (MSE, MAE, Huber, Quantile, Gaussian, StudentT, CrossEntropy, Sharpe, Rank)}
@@ -505,6 +515,12 @@ def _slope(said: np.ndarray, happened: np.ndarray) -> np.ndarray:
     """What a unit of what was said was worth, through the origin and never below zero."""
     square = float(said @ said)
     return np.array([max(float(said @ happened) / square, 0.0) if square > 0 else 0.0])
+
+
+def _within(values: np.ndarray, dates: np.ndarray) -> np.ndarray:
+    """What each value is above the mean of its date."""
+    which = np.unique(dates, return_inverse=True)[1]
+    return values - (np.bincount(which, values) / np.bincount(which))[which]
 
 
 def _probabilities(raw: np.ndarray, calibration: np.ndarray | None) -> np.ndarray:
