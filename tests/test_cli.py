@@ -208,6 +208,21 @@ def test_a_deleted_ledger_is_noticed_by_the_study_beside_it(study, capsys, gone)
         assert "Restore" in capsys.readouterr().err
 
 
+def test_a_ledger_that_was_begun_anew_beside_a_study_is_not_verified(study, capsys):
+    from longshort import ledger
+
+    assert run("walk-forward", study) in (0, 3)
+    folder = study.parent / "runs" / "aapl"
+    assert run("ledger", "verify", folder) == 0
+    for name in ("ledger.jsonl", "ledger.head"):
+        (folder / name).unlink()
+    with ledger.project(folder) as book:
+        book.record("trial", trial="the only one, honestly")
+        book.record("trial", trial="or the second")
+    assert run("ledger", "verify", folder) == 2
+    assert "the ledger was replaced" in capsys.readouterr().err
+
+
 def csv(path: Path, header: str, columns: list[np.ndarray]) -> Path:
     np.savetxt(path, np.column_stack(columns), delimiter=",", header=header, comments="")
     return path

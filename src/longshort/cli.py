@@ -397,6 +397,10 @@ def ledger(
     book = Ledger(folder)
     if book.file is None or not book.file.exists():
         raise InputError(f"There is no ledger.jsonl in {folder}. Name a run folder, such as runs/demo.")
+    if action == "verify":
+        from .config import Run
+
+        Run(folder).check_ledger()  # a study beside it names its last record
     records, console = book.records(), _console(as_json)
     if as_json:
         found = {"trials": book.trials(), "head": book.head, "n_records": len(records)}

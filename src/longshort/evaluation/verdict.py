@@ -224,6 +224,9 @@ def earned_by(evidence: Evidence) -> dict[str, Any] | None:
 def shared_level(tried: int, level: float = LEVEL) -> float:
     """Return the level each of `tried` tests may have so that any of them errs with probability `level` at most.
 
+    So it is for tests that are independent or positively dependent (Sidak, 1967), all asked when the last was tried.
+    Who asks after every try and stops at the first edge errs more often: 17 % of the time within twenty.
+
     Examples
     --------
     >>> round(shared_level(20), 5), shared_level(1)
