@@ -167,6 +167,13 @@ def test_what_was_tried_later_counts_wherever_the_study_is_asked(tmp_path):
         assert loaded.verdict().details["tried"] == 4  # itself and the three tried here
 
 
+def test_what_people_write_into_the_ledger_themselves_spoils_no_verdict(own_ledger):
+    own_ledger.record("trial", trial="by hand", first="2020-01-01", sharpe="high")
+    own_ledger.record("read", what="the newspaper")
+    study = walk_forward(Noise(forward_log_return(1)), BARS, CV, baselines=[])
+    assert (study.trials, study.reads, study.verdict().details["tried"]) == (2, 1, 1)
+
+
 def test_a_planted_signal_is_an_edge_and_noise_is_not():
     target = forward_log_return(1)
     informed = walk_forward(Ridge([field("volume").log(), log_return()], target), SIGNAL, CV, baselines=[])

@@ -187,7 +187,8 @@ def _called(forecaster: Any) -> str:
 
 def _tried(study: "Study") -> int:
     """Return how many configurations were seen on test rows of these symbols and this time, this one included."""
-    facts = [record.facts for record in ledger.current().records(ledger.TRIAL) if "first" in record.facts]
+    trials = [record.facts for record in ledger.current().records(ledger.TRIAL)]
+    facts = [f for f in trials if f.get("what") in ("walk_forward", "lookback_sweep") and "first" in f]
     first, last, symbols, own = int(study.time[0]), int(study.time[-1]), set(study.symbols), _trial(study)
     others = [f for f in facts if f["trial"] != own and f["first"] <= last and f["last"] >= first]
     return 1 + sum(not symbols.isdisjoint(f["symbols"]) for f in others)
@@ -200,7 +201,8 @@ def _trial(study: "Study") -> str:
 
 def _sharpes() -> tuple[float, ...]:
     """The Sharpe ratios per bar that the trials of the ledger in force left."""
-    return tuple(f["sharpe"] for r in ledger.current().records(ledger.TRIAL) if "sharpe" in (f := r.facts))
+    found = (record.facts.get("sharpe") for record in ledger.current().records(ledger.TRIAL))
+    return tuple(sharpe for sharpe in found if isinstance(sharpe, int | float))
 
 
 def _remember(study: "Study") -> "Study":
@@ -214,7 +216,7 @@ def _remember(study: "Study") -> "Study":
     trials = book.record_trial(_trial(study), **facts)
     rows = ledger.digest_of({"bars": bars.digest, "decisions": study.time.tolist(), "target": study.target.to_dict()})
     book.record("read", rows=rows, what="test rows", configuration=ledger.digest_of(configuration))
-    reads = sum(record.facts["rows"] == rows for record in book.records("read"))
+    reads = sum(record.facts.get("rows") == rows for record in book.records("read"))
     return replace(
         study, trials=trials, trials_where=book.where, trial_sharpes=_sharpes(), tried=_tried(study), reads=reads
     )

@@ -77,10 +77,11 @@ def _money(m: dict[str, Any] | None) -> str:
     if not m:
         return ""
     tried = f" after {m['trials']} trials" if m["trials"] > 1 else ""
+    even = f"breaks even at {m['break_even_bp']:.1f} bp" if m["break_even_bp"] > 0 else "loses even at no cost"
     return (
         f"Following the signs at {m['cost_bp']:g} bp a trade: Sharpe {_n(m['sharpe'])} ({_n(m['sharpe_low'])} to "
         f"{_n(m['sharpe_high'])}), above what luck gives{tried} with probability {_n(m['deflated_probability'])}; "
-        f"breaks even at {_n(m['break_even_bp'], '.1f')} bp; the same positions at random moments did as well in "
+        f"{even}; the same positions at random moments did as well in "
         f"{100 * m['random_entries_p']:.0f} % of draws; buy and hold {_n(m['buy_and_hold']['sharpe'])}."
     )
 
