@@ -6,7 +6,7 @@ import pytest
 import longshort as ls
 from longshort import features as f
 from longshort.data import synthetic
-from longshort.errors import InputError, NotEnoughData
+from longshort.errors import ArtifactError, InputError, NotEnoughData
 from longshort.models import losses
 from longshort.models.fitting import LSTMFitting
 
@@ -80,6 +80,15 @@ def test_a_fit_that_was_stopped_goes_on_to_the_same_bytes(name, steps, walk, tmp
     went_on = LSTMFitting(small(name), walk, checkpoint=tmp_path)
     went_on.step()
     assert went_on.search[0][0].training.done  # one step finds the finished training, it does not train again
+
+
+@pytest.mark.parametrize(
+    "changes", [{"lr": 0.1}, {"seed": 4}, {"loss": "huber"}, {"features": [f.log_return(), f.volatility(6)]}]
+)
+def test_the_checkpoint_of_a_fit_with_other_arguments_is_refused(changes, walk, tmp_path):
+    small("mae").fit(walk, checkpoint=tmp_path)
+    with pytest.raises(ArtifactError, match="on other samples or with other arguments"):
+        small("mae").with_params(**changes).fit(walk, checkpoint=tmp_path)
 
 
 def test_quantiles_follow_the_volatility_and_hold_what_they_promise():

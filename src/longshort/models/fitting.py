@@ -1,7 +1,9 @@
 """A fit of an `LSTM`, taken apart into epochs: windows and scalings once, then a training per network."""
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -53,6 +55,13 @@ class LSTMFitting:
         ]
         self.final: list[list[_Member]] | None = None if self.refits else self.search
         self.calibrated = not self.loss.calibrated
+
+    @cached_property
+    def _identity(self) -> str:
+        """What a checkpoint belongs to: everything the weights depend on."""
+        settings = {name: value for name, value in self.model.to_dict().items() if name != "threads"}
+        text = json.dumps([settings, self.bars.digest], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def _refuse_too_few(self, n: int, first: int) -> None:
         model, bars = self.model, self.bars
@@ -132,7 +141,8 @@ class LSTMFitting:
             bind(engine, self.windows, inputs, symbol_numbers(model, self.bars.symbols))
             patience = model.patience if epochs is None else None
             kept = None if self.checkpoint is None else Path(self.checkpoint) / f"{name}-{s}"
-            training = Training(engine, learn, hold_out, epochs or model.epochs, patience, model.schedule, kept)
+            whose = "" if kept is None else self._identity
+            training = Training(engine, learn, hold_out, epochs or model.epochs, patience, model.schedule, kept, whose)
             members.append(_Member(training, inputs, output))
         return members
 

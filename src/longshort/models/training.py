@@ -232,6 +232,8 @@ class Training:
     checkpoint : path-like, optional
         Directory to save to after every epoch. If it holds the checkpoint of a training on the same samples, the first
         step goes on from there, and all that follows has the bits of a training that was never stopped.
+    identity : str, optional
+        What else makes this training, such as a digest of its settings: a checkpoint of another is refused.
 
     Notes
     -----
@@ -247,10 +249,11 @@ class Training:
         patience: int | None,
         schedule: Any = None,
         checkpoint: str | os.PathLike[str] | None = None,
+        identity: str = "",
     ) -> None:
         self.engine, self.train, self.validation, self.epochs = engine, train, validation, epochs
         self.schedule = None if schedule is None else schedule_of(schedule, epochs)
-        self.checkpoint = checkpoint
+        self.checkpoint, self.identity = checkpoint, identity
         self._n_train = len(train)
         self.rule = StopRule(patience if validation is not None else None)
         self.history = History()
@@ -356,8 +359,8 @@ class Training:
             document, engine = found.documents["training"], found.tensors["engine"]
             if document["samples"] != self._digests():
                 raise ArtifactError(
-                    f"{found.path} is the checkpoint of a training on other samples. Give this training another path, "
-                    "or remove that directory."
+                    f"{found.path} is the checkpoint of a training on other samples or with other arguments. Give this "
+                    "training another path, or remove that directory."
                 )
             rule = dict(document["rule"])
             rule["best"] = math.inf if rule["best"] is None else rule["best"]
@@ -378,7 +381,8 @@ class Training:
                 raise
 
     def _digests(self) -> list[str]:
-        return [part.digest for part in (self.train, self.validation) if part is not None]
+        own = [self.identity] if self.identity else []
+        return own + [part.digest for part in (self.train, self.validation) if part is not None]
 
     def _finite(self, loss: float) -> float:
         if not math.isfinite(loss):
