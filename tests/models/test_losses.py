@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from longshort import features as f
-from longshort.errors import ArtifactError, DataError, InputError, UnknownName
+from longshort.errors import DataError, InputError, UnknownName
 from longshort.features.windows import Scaling
 from longshort.models.losses import (
     LOSSES,
@@ -141,7 +141,11 @@ def test_several_horizons_are_read_in_units_of_their_own():
     [
         (lambda: loss_of("msee"), UnknownName, "Did you mean 'mse'"),
         (lambda: loss_of(None), UnknownName, "loss was None"),
-        (lambda: loss_of({"name": "huber", "dlta": 1}), ArtifactError, "no such argument"),
+        (lambda: loss_of({"name": "huber", "dlta": 1}), InputError, "its arguments are: delta"),
+        (lambda: loss_of({"name": "mse", "delta": 1}), InputError, "its arguments are: none"),
+        (lambda: Quantile(0.5), InputError, "levels must be several numbers, was 0.5"),
+        (lambda: Quantile(("low", 0.5)), InputError, "levels must be several numbers"),
+        (lambda: CrossEntropy(class_weight=3), InputError, "class_weight must be several numbers, was 3"),
         (lambda: Quantile((0.5, 0.1)), InputError, "must increase"),
         (lambda: Quantile((0.0, 0.5)), InputError, "strictly between 0 and 1"),
         (lambda: Quantile(()), InputError, "must increase"),

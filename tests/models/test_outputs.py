@@ -287,9 +287,10 @@ def test_many_seeds_are_averaged_to_the_same_bits_over_one_row_and_over_many(nam
     [
         ({"loss": "rank", "per_symbol": True}, "compares symbols of one date, and per_symbol=True"),
         ({"network_options": {"width": 3}}, "the native LSTM has none"),
+        ({"validation": "0.2"}, "validation must be a share"),
     ],
 )
-def test_options_without_effect_are_refused(params, message):
+def test_options_without_effect_or_of_another_type_are_refused(params, message):
     with pytest.raises(InputError, match=message):
         ls.LSTM([f.log_return()], **params)
 
@@ -305,3 +306,11 @@ def test_a_symbol_without_validation_rows_has_no_position_to_weigh(walk):
     bars = ls.Bars.from_arrays(walk.time, walk.symbols, {"close": close}, bar_size="1D")
     with pytest.raises(NotEnoughData, match=f"{walk.symbols[1]} has no validation row"):
         small("sharpe").with_params(per_symbol=True).fit(bars)
+
+
+@pytest.mark.full
+def test_widths_counted_by_numpy_are_whole_numbers_to_torch_too(walk):
+    widths = {"symbol_embedding": np.int64(2), "hidden": np.array([4, 3]), "head": (np.int64(3),)}
+    said = ls.LSTM([f.log_return()], lookback=4, epochs=1, **widths).fit(walk).predict(walk)
+    plain = {"symbol_embedding": 2, "hidden": (4, 3), "head": (3,)}
+    assert said.digest == ls.LSTM([f.log_return()], lookback=4, epochs=1, **plain).fit(walk).predict(walk).digest

@@ -14,13 +14,13 @@ given here. With e = o - y for an output o and a scaled outcome y::
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import ArtifactError, DataError, InputError, UnknownName, did_you_mean
+from ..errors import DataError, InputError, UnknownName, did_you_mean
 from ..features.windows import Scaling
 
 CLASSES = {"direction": (0.0, 1.0), "move": (-1.0, 0.0, 1.0), "barrier": (-1.0, 0.0, 1.0)}
@@ -185,7 +185,7 @@ class Quantile(Loss):
     levels: tuple[float, ...] = (0.05, 0.5, 0.95)
 
     def __post_init__(self):
-        levels = tuple(float(q) for q in self.levels)
+        levels = _numbers("levels", self.levels)
         if not levels or any(not 0 < q < 1 for q in levels) or any(a >= b for a, b in pairwise(levels)):
             raise InputError(f"levels must increase and lie strictly between 0 and 1, were {self.levels!r}.")
         object.__setattr__(self, "levels", levels)
@@ -288,7 +288,7 @@ class CrossEntropy(Loss):
             return
         if isinstance(given, str):
             raise UnknownName(f"class_weight was {given!r}. {did_you_mean(given, ('balanced',))}")
-        weights = tuple(float(w) for w in given)
+        weights = _numbers("class_weight", given)
         if len(weights) not in (2, 3) or any(not 0 < w < np.inf for w in weights):
             raise InputError(f"class_weight must be one positive number a class (2 or 3), was {given!r}.")
         object.__setattr__(self, "class_weight", weights)
@@ -508,7 +508,8 @@ def loss_of(given: Any, huber_delta: float = 1.0) -> Loss:
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()})
     except TypeError as error:
-        raise ArtifactError(f"The {name} loss has no such argument: {error}. Save the model again.") from error
+        known = ", ".join(f.name for f in fields(kind)) or "none"
+        raise InputError(f"The {name} loss was given {arguments!r}; its arguments are: {known}.") from error
 
 
 def _slope(said: np.ndarray, happened: np.ndarray) -> np.ndarray:
@@ -543,6 +544,13 @@ def _softplus(x: np.ndarray) -> np.ndarray:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def _numbers(name: str, given: Any) -> tuple[float, ...]:
+    try:
+        return tuple(float(value) for value in given)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be several numbers, was {given!r}. Write {name}=(0.1, 0.9).") from error
 
 
 def _require_number(name: str, value: Any, low: float) -> None:

@@ -254,7 +254,7 @@ class LSTM(Parameters):
             raise InputError(f"seed must be a whole number of at least 0 and below 2**63, was {self.seed!r}.")
         if self.patience is not None and not _is_whole(self.patience, 1):
             raise InputError(f"patience must be None or a whole number of at least 1, was {self.patience!r}.")
-        if not 0 <= self.validation < 1:
+        if not isinstance(self.validation, int | float | np.number) or not 0 <= self.validation < 1:
             raise InputError(f"validation must be a share in [0, 1), was {self.validation!r}.")
         for name, low in (("lr", 0.0), ("clip", 0.0), ("weight_decay", 0.0), ("huber_delta", 1e-12), ("eps", 1e-300)):
             value = getattr(self, name)

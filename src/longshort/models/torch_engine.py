@@ -456,14 +456,14 @@ def _module_of(model: Any, n_inputs: int, seed: int) -> nn.Module:
         return made
     shape = {
         "n_outputs": model.n_outputs,
-        "hidden": model.hidden,
-        "head": model.head,
+        "hidden": [int(w) for w in model.hidden],
+        "head": [int(w) for w in model.head],
         "dropout": model.dropouts(),
         "lookback": model.lookback,
         "head_activation": model.head_activation,
     }
     if model.symbol_embedding:
-        shape |= {"n_symbols": len(model.symbols_), "embedding": model.symbol_embedding}
+        shape |= {"n_symbols": len(model.symbols_), "embedding": int(model.symbol_embedding)}
     net = make_network(model.network, n_inputs, **shape, **(model.network_options or {}))
     return (net.double() if model.precision == "fp64" else net).initialise(seed, model.init)
 
