@@ -91,6 +91,17 @@ def test_the_checkpoint_of_a_fit_with_other_arguments_is_refused(changes, walk, 
         small("mae").with_params(**changes).fit(walk, checkpoint=tmp_path)
 
 
+def test_the_refit_follows_the_rates_that_the_search_followed(walk):
+    model = ls.LSTM([f.log_return()], lookback=5, hidden=(4,), epochs=30, patience=3, schedule="cosine")
+    fitting = LSTMFitting(model, walk)
+    while not fitting.step():
+        pass
+    assert fitting.final is not None
+    searched, refitted = (group[0][0].training.history.lr for group in (fitting.search, fitting.final))
+    assert len(refitted) < 30
+    assert refitted == searched[: len(refitted)]
+
+
 def test_quantiles_follow_the_volatility_and_hold_what_they_promise():
     bars = synthetic.garch(4000, seed=2, alpha=0.12, beta=0.85)
     model = ls.LSTM(

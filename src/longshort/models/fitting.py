@@ -16,6 +16,7 @@ from ..errors import NotEnoughData, NotFitted
 from ..features.windows import Scaling, Windows, broken_cells, fit_scaling, refuse_unexplained_nan
 from .network import Net, bind, make_engine, row_of, symbol_numbers
 from .paths import remember_validation
+from .schedules import schedule_of
 from .sequences import Chunks, outputs, without
 from .training import History, Samples, Training
 
@@ -133,6 +134,7 @@ class LSTMFitting:
         output = self.loss.scaling(model.scaler, self.outcome[train], names, self.target)
 
         learn, hold_out, lengths = self._samples(train, validation, output)
+        schedule = None if model.schedule is None else schedule_of(model.schedule, model.epochs)  # the search's, too
         members = []
         for s in range(model.seeds):
             threads = model.threads if model.seeds * len(self.groups) == 1 else 1
@@ -142,7 +144,7 @@ class LSTMFitting:
             patience = model.patience if epochs is None else None
             kept = None if self.checkpoint is None else Path(self.checkpoint) / f"{name}-{s}"
             whose = "" if kept is None else self._identity
-            training = Training(engine, learn, hold_out, epochs or model.epochs, patience, model.schedule, kept, whose)
+            training = Training(engine, learn, hold_out, epochs or model.epochs, patience, schedule, kept, whose)
             members.append(_Member(training, inputs, output))
         return members
 

@@ -96,7 +96,8 @@ class LSTM(Parameters):
         Who trains: our own kernel wherever it can, PyTorch (the extra ``torch``) for every other network and device.
     refit : bool, default=True
         Use validation only to choose the number of steps (the median over seeds), then train afresh on all rows for
-        that many. False keeps the weights of the best validation epoch.
+        that many. False keeps the weights of the best validation epoch. With ``patience=None`` nothing is chosen, so
+        there is no refit and the validation rows are never learned from.
     per_symbol : bool, default=False
         One network (and scaling) per symbol instead of one pooled network.
     clip : float, default=0.0

@@ -17,7 +17,7 @@ from ...features.windows import Windows, broken_cells, check_lookback, check_sca
 from ...forecast import Forecast
 from ...models.fitting import LSTMFitting
 from ...models.losses import MSE
-from ...models.network import Net, row_of, upcoming
+from ...models.network import Net, mean_of_seeds, row_of, upcoming
 from ...models.parameters import Parameters
 from ...models.training import History
 from .backend import KERAS, fresh_copy, keras_module, seeded
@@ -224,7 +224,7 @@ class KerasForecaster(Parameters):
         """Forecast at every bar from `start` on; row t equals the last row of ``predict(bars.until(t))``."""
         require_bars(bars, "predict")
         first = row_of(bars, start)
-        values = self._read(bars, first).mean(axis=0)
+        values = mean_of_seeds(self._read(bars, first))
         target = self.target_
         for_time = np.array(target.label_end(bars)[first:])
         unknown = np.flatnonzero(for_time == UNKNOWN_TIME)
