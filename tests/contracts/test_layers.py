@@ -28,6 +28,7 @@ OWNERS = {"_panel": "bars"}  # a private helper belongs to its owner, and may na
 ONLY_IN_CLI = {"typer", "rich", "click"}
 NEED_TORCH = {  # nobody loads them at import
     ("interop", "puffin", "networks"),
+    ("models", "exchange"),
     ("models", "nets"),
     ("models", "torch_engine"),
     ("models", "torch_losses"),

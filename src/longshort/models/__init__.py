@@ -15,6 +15,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "Persistence": "baselines",
     "Regressor": "regressor",
     "Ridge": "baselines",
+    "exchange": None,
     "fleet": None,
     "gradient_boosting": "regressor",
     "ladder": "regressor",

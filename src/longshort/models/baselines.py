@@ -256,7 +256,29 @@ class AutoRegression(_Kept):
         return np.stack([means[s] for s in self.spans], axis=-1)
 
 
-class Ridge(_Kept):
+class ReadsFeatures:
+    """What forecasters share that see features over the last bars side by side: `features` over `lookback`."""
+
+    features: Any
+    lookback: int
+
+    @property
+    def program_(self) -> Any:
+        """The features as one compiled program."""
+        from ..features import FeatureSet
+
+        return self.features if isinstance(self.features, FeatureSet) else FeatureSet(self.features)
+
+    @property
+    def warmup(self) -> int:
+        """Bars before the first forecast."""
+        return int(self.program_.warmup) + self.lookback - 1
+
+    def _inputs(self, bars: "Bars", first: int) -> np.ndarray:
+        return side_by_side(np.asarray(self.program_.compute(bars)), self.lookback, first)
+
+
+class Ridge(ReadsFeatures, _Kept):
     """A linear regression with a penalty on the same features as the LSTM, pooled over symbols.
 
     Features and outcome are standardised on the training rows. The penalty is chosen on the last part of them, by date
@@ -312,18 +334,6 @@ class Ridge(_Kept):
         self.features, self.target, self.lookback = features, target, int(lookback)
         self.penalties, self.validation = tuple(float(p) for p in penalties), float(validation)
 
-    @property
-    def program_(self) -> Any:
-        """The features as one compiled program."""
-        from ..features import FeatureSet
-
-        return self.features if isinstance(self.features, FeatureSet) else FeatureSet(self.features)
-
-    @property
-    def warmup(self) -> int:
-        """Bars before the first forecast."""
-        return int(self.program_.warmup) + self.lookback - 1
-
     def fit(self, bars: "Bars", start: Any = None) -> "Ridge":
         """Choose the penalty, then learn from all rows with an outcome."""
         first = row_of(bars, start)
@@ -361,9 +371,6 @@ class Ridge(_Kept):
             "penalties": list(self.penalties),
             "validation": self.validation,
         }
-
-    def _inputs(self, bars: "Bars", first: int) -> np.ndarray:
-        return side_by_side(np.asarray(self.program_.compute(bars)), self.lookback, first)
 
 
 # ------------------------------------------------------------------------------------------------------ shared by them

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError, NotEnoughData, NotFitted, SetupError
 from ..features.windows import check_lookback
 from ..forecast import Forecast
-from .baselines import as_forecast, change, level, paired, side_by_side
+from .baselines import ReadsFeatures, as_forecast, change, level, paired
 from .network import row_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ROWS = 4096  # predicted together: a bound on memory, never on the result
 
 
-class Regressor:
+class Regressor(ReadsFeatures):
     """A regressor of scikit-learn's grammar as a forecaster, pooled over symbols.
 
     Parameters
@@ -61,18 +61,6 @@ class Regressor:
         check_lookback(lookback)
         self.estimator, self.features, self.target, self.lookback = estimator, features, target, int(lookback)
         self.name = name or type(estimator).__name__
-
-    @property
-    def program_(self) -> Any:
-        """The features as one compiled program."""
-        from ..features import FeatureSet
-
-        return self.features if isinstance(self.features, FeatureSet) else FeatureSet(self.features)
-
-    @property
-    def warmup(self) -> int:
-        """Bars before the first forecast."""
-        return int(self.program_.warmup) + self.lookback - 1
 
     def fit(self, bars: "Bars", start: Any = None) -> "Regressor":
         """Learn from all rows with an outcome."""
@@ -114,9 +102,6 @@ class Regressor:
             "target": self.target.to_dict(),
             "lookback": self.lookback,
         }
-
-    def _inputs(self, bars: "Bars", first: int) -> np.ndarray:
-        return side_by_side(np.asarray(self.program_.compute(bars)), self.lookback, first)
 
 
 def gradient_boosting(features: Any, target: Any, lookback: int = 5, **options: Any) -> Regressor:

@@ -354,7 +354,7 @@ class Ticker:
             from torch import nn
         except ImportError as error:
             raise SetupError("from_torch needs PyTorch: pip install 'longshort[torch]'.") from error
-        from .nets import to_native
+        from .exchange import to_native
 
         if not isinstance(lstm, nn.LSTM) or not isinstance(linear, nn.Linear):
             raise InputError(

@@ -4,6 +4,7 @@ Every text that comes from outside (symbols, names, paths, messages) passes `esc
 two files beside this one and travel inside the page; the page asks for nothing from outside.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -321,7 +322,7 @@ def _scores(every: Sequence[Facts]) -> str:
         spread = f" Skill of single seeds: {', '.join(percent(v, 2, True) for v in seeds)}." if len(seeds) > 1 else ""
         note = f"{facts.counts}.{spread}{units} Trials counted in {facts.details['trials_where']}."
         head = ["", *(METRICS.get(m, m.replace("_", " ")) for m in metrics)]
-        remarks = "".join(f"<p>{escape(line)}</p>" for line in facts.verdict.remarks)
+        remarks = "".join(f'<p class="sub">{escape(_minus(line))}</p>' for line in facts.verdict.remarks)
         parts.append(_figure(facts.name, note, table(head, rows, mark=0) + remarks))
     return "".join([*parts, "</section>"])
 
@@ -445,6 +446,11 @@ def _number(value: float) -> str:
     size = abs(value)
     text = f"{value:,.1f}" if size >= 1000 else f"{value:.4g}" if size >= 1e-4 else f"{value:.2e}"
     return text.replace("-", "−")
+
+
+def _minus(text: str) -> str:
+    """Return the text with minus signs before numbers that have a hyphen."""
+    return re.sub(r"(?<!\w)-(?=\d)", "−", text)
 
 
 def _date(stamp: int) -> str:

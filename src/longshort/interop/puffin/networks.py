@@ -9,7 +9,8 @@ try:
 except ImportError as error:
     raise SetupError("Networks need torch: pip install 'longshort[torch]'.") from error
 
-from ...models.nets import GRUNet, LSTMNet, StackedLSTM, from_native
+from ...models.exchange import from_native
+from ...models.nets import GRUNet, LSTMNet, StackedLSTM
 from ...models.torch_engine import choose_device
 
 __all__ = ["GRUNet", "LSTMNet", "StackedLSTM", "device_of", "module_of"]
