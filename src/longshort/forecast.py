@@ -2,11 +2,12 @@
 
 `Forecast` is the value that flows from every forecaster to verdicts, policies and reports. `Forecaster` is the protocol
 whoever forecasts implements; `Fitting` is a fit taken apart into steps, so that many fits can share the machine as one
-fleet. Both are small on purpose: a new kind of model is a class with `fit` and `predict`.
+fleet. `Policy` turns the `View` of one decision into target weights, `Limit` cuts them to what may be. All are small
+on purpose: a new kind of model is a class with `fit` and `predict`, a sizing rule a function of a `View`.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -219,6 +220,31 @@ class Forecast:
             digest="",
         )
 
+    def row(self, i: int) -> "ForecastRow":
+        """Return the forecasts of one decision, as views.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> f = Forecast(np.array([0, 1]), ("AAPL",), np.array([[0.1], [0.2]]), target=TargetInfo("return"))
+        >>> f.row(1).mean
+        array([0.2])
+        """
+
+        def cut(arrays):
+            return None if arrays is None else {key: array[i] for key, array in arrays.items()}
+
+        return ForecastRow(
+            self.target,
+            self.mean[i],
+            None if self.std is None else self.std[i],
+            cut(self.quantiles),
+            None if self.covariance is None else self.covariance[i],
+            cut(self.probabilities),
+            None if self.position is None else self.position[i],
+            cut(self.horizons),
+        )
+
     def to_pandas(self) -> "pd.DataFrame":
         """Return the point forecasts, indexed by the moment they are for (or were made, when that is all we know).
 
@@ -246,6 +272,20 @@ class Forecast:
             f"{', '.join(self.symbols[:4])}{', ...' if len(self.symbols) > 4 else ''}"
             f"{'; with ' + ', '.join(parts) if parts else ''})"
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForecastRow:
+    """The forecasts of one decision: the fields of `Forecast`, one entry a symbol."""
+
+    target: TargetInfo | None
+    mean: np.ndarray
+    std: np.ndarray | None = None
+    quantiles: Mapping[float, np.ndarray] | None = None
+    covariance: np.ndarray | None = None
+    probabilities: Mapping[float, np.ndarray] | None = None
+    position: np.ndarray | None = None
+    horizons: Mapping[int, np.ndarray] | None = None
 
 
 @runtime_checkable
@@ -327,4 +367,118 @@ class Seeded(Protocol):
 
     def with_seed(self, seed: int) -> Forecaster:
         """Return an unfitted copy that draws its random numbers from `seed`."""
+        ...
+
+
+# ------------------------------------------------------------------------------------------- from forecast to weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """All that a policy and its limits may know at one decision; nothing in it was known later than `time`.
+
+    Parameters
+    ----------
+    time : int
+        UTC nanoseconds of the decision: the moment the bar was known.
+    symbols : tuple of str
+        Columns of every array.
+    forecast : ForecastRow or None
+        The forecasts made at `time`; None where there is no model, or it said nothing.
+    price : float array (n_symbols,)
+        Last raw close, NaN before the first.
+    returns : float array (n_symbols,)
+        Total simple return of the bar, splits and dividends accounted for; NaN where there is none.
+    high, low, volume : float array (n_symbols,)
+        Of the bar, raw; NaN where there is none.
+    state : uint8 array (n_symbols,)
+        `State` of every cell: only OK ones can be traded.
+    weights : float array (n_symbols,)
+        Value of each position over equity, negative for shorts.
+    shares : float array (n_symbols,)
+        Shares held, negative for shorts.
+    entry_price : float array (n_symbols,)
+        Average price the open position was entered at, in today's shares; NaN without a position.
+    equity, cash : float
+        In the account's currency.
+    session : int
+        Exchange date as days since 1970-01-01.
+    bars_per_year : float
+        To make figures per bar annual.
+    """
+
+    time: int
+    symbols: tuple[str, ...]
+    forecast: ForecastRow | None
+    price: np.ndarray
+    returns: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
+    volume: np.ndarray
+    state: np.ndarray
+    weights: np.ndarray
+    shares: np.ndarray
+    entry_price: np.ndarray
+    equity: float
+    cash: float
+    session: int
+    bars_per_year: float
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A rule that sizes positions.
+
+    `stepper(symbols)` starts afresh and returns a function called once per decision, in order: ``step(view)`` gives the
+    target weights, float (n_symbols,), as fractions of equity. NaN leaves that position as it is: a policy without a
+    finite forecast says NaN and never opens anything.
+    """
+
+    def stepper(self, symbols: tuple[str, ...]) -> Callable[[View], np.ndarray]:
+        """Return a fresh step from `View` to target weights."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as a JSON-able mapping."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a limit did not allow: the number that broke, the bound it broke, and what was asked and given.
+
+    `symbol` is None for limits on the whole portfolio; `asked` and `allowed` are then gross weights.
+    """
+
+    time: int
+    limit: str
+    symbol: str | None
+    value: float
+    bound: float
+    asked: float
+    allowed: float
+
+
+class LimitStep(Protocol):
+    """A limit at work, called once per decision, in order."""
+
+    def weights(self, view: View, targets: np.ndarray) -> tuple[np.ndarray, list[Refusal]]:
+        """Return what is allowed of `targets` (NaN: keep the position), finite or NaN, and what was refused."""
+        ...
+
+    def levels(self, view: View) -> "tuple[np.ndarray, np.ndarray] | None":
+        """Return raw prices at which open positions are closed: stops and targets, NaN for none; None: no such rule."""
+        ...
+
+
+@runtime_checkable
+class Limit(Protocol):
+    """A bound that target weights and positions must keep."""
+
+    def stepper(self, symbols: tuple[str, ...]) -> LimitStep:
+        """Return a fresh limit at work."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as a JSON-able mapping."""
         ...
