@@ -6,6 +6,7 @@ and never by `import longshort`. Two calendars need no package: "24/7" (every da
 midnight) and "24/5" (the same, Monday to Friday).
 """
 
+import re
 import threading
 import time as _time
 import warnings
@@ -24,6 +25,7 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR}
+_SPAN_UNITS = {"Y": "years", "M": "months", "W": "weeks", "D": "sessions", "": "rows"}
 _SESSION_SIZES = {"1D": DAY, "1W": 7 * DAY, "1M": 30 * DAY}
 _ALWAYS_OPEN = ("24/7", "24/5")
 _ZONES = {  # the most used calendars, so that their zone is known without loading exchange_calendars
@@ -104,6 +106,69 @@ def infer_bar_size(time: np.ndarray) -> str:
         if gap >= length:
             return f"{max(round(gap / length), 1)}{unit}" if gap % length == 0 or unit == "s" else f"{gap // SECOND}s"
     return "1s"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Spans
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of decision rows: "5Y", "6M", "10W" by the calendar, "20D" in sessions, 500 in rows.
+
+    Examples
+    --------
+    >>> Span.parse("6M"), Span.parse(500)
+    (Span('6M'), Span(500))
+    """
+
+    count: int
+    unit: str
+
+    @classmethod
+    def parse(cls, value: "int | str | Span", least: int = 1) -> "Span":
+        """Read a span; `least` is the smallest count allowed."""
+        if isinstance(value, Span):
+            return value
+        found = None
+        if isinstance(value, int | np.integer) and not isinstance(value, bool):
+            found = cls(int(value), "")
+        elif isinstance(value, str) and (match := re.fullmatch(r"\s*(\d{1,6})\s*([YMWD])\s*", value.upper())):
+            found = cls(int(match[1]), match[2])
+        if found is None:
+            raise InputError(
+                f"A span is rows (500) or a text like '5Y', '6M', '10W' or '20D' (sessions), was {value!r}."
+            )
+        if found.count < least:
+            raise InputError(f"A span counts at least {least}, was {value!r}.")
+        return found
+
+    @property
+    def by_calendar(self) -> bool:
+        """Whether the span is measured in dates rather than counted in rows or sessions."""
+        return self.unit in ("Y", "M", "W")
+
+    def __str__(self) -> str:
+        return f"{self.count} {_SPAN_UNITS[self.unit]}" if self.count != 1 else f"1 {_SPAN_UNITS[self.unit][:-1]}"
+
+    def __repr__(self) -> str:
+        return f"Span({self.count if not self.unit else f'{self.count}{self.unit}'!r})"
+
+    @property
+    def value(self) -> int | str:
+        """The span as it is typed."""
+        return f"{self.count}{self.unit}" if self.unit else self.count
+
+
+def shifted(day: np.datetime64, *spans: tuple[Span, int]) -> np.datetime64:
+    """Return the day so many spans later: months first, to the last day of a shorter month, then weeks."""
+    months = sum(span.count * times * (12 if span.unit == "Y" else 1) for span, times in spans if span.unit != "W")
+    weeks = sum(span.count * times for span, times in spans if span.unit == "W")
+    month = day.astype("datetime64[M]")
+    day_of_month = (day - month.astype("datetime64[D]")).astype(int)
+    target = month + np.timedelta64(months, "M")
+    last = ((target + 1).astype("datetime64[D]") - target.astype("datetime64[D]")).astype(int) - 1
+    return target.astype("datetime64[D]") + np.timedelta64(min(day_of_month, last) + 7 * weeks, "D")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from longshort.bars import Bars
 from longshort.data import synthetic
-from longshort.errors import ArtifactError, InputError, NotEnoughData, NotFitted
+from longshort.errors import ArtifactError, InputError, NotEnoughData, NotFitted, TimeError
 from longshort.features import (
     field,
     forward_close,
@@ -13,6 +14,7 @@ from longshort.features import (
     forward_return,
     forward_volatility,
     log_return,
+    rsi,
 )
 from longshort.forecast import Forecaster
 from longshort.models import AutoRegression, Drift, HistoricalMean, Persistence, Ridge
@@ -196,3 +198,49 @@ def test_saved_and_loaded_it_says_the_same(make, tmp_path):
     other = Drift if isinstance(model, Persistence) else Persistence
     with pytest.raises(ArtifactError, match=f"holds a {type(model).__name__}, not a {other.__name__}"):
         other.load(tmp_path / "m")
+
+
+ACTIONS = {"split": np.ones(BARS.shape), "dividend": np.zeros(BARS.shape)}
+ACTIONS["split"][[200, 420, 433], [0, 1, 1]] = 2.0, 3.0, 0.5
+ACTIONS["dividend"][[100, 433, 440], [0, 1, 2]] = 0.7, 0.4, 1.1
+GAPPY = Bars.from_arrays(
+    BARS.time,
+    BARS.symbols,
+    {name: np.where(np.arange(700)[:, None] == [431, 440, 600], np.nan, BARS[name]) for name in BARS.fields},
+    **ACTIONS,
+    calendar=BARS.calendar,
+    bar_size=BARS.bar_size,
+)
+
+
+@pytest.mark.parametrize("model", ALL, ids=IDS)
+def test_a_stream_says_what_predict_says_through_splits_dividends_and_gaps(model):
+    model.fit(GAPPY.until(int(GAPPY.time[400])))
+    whole = model.predict(GAPPY).mean
+    stream = model.stream(GAPPY.until(int(GAPPY.time[417])))
+    for t in range(418, 480):
+        assert stream.step(GAPPY.row(t)).tobytes() == whole[t].tobytes(), t
+        stream.settle()
+
+
+def test_a_stream_of_recursive_features_begins_where_its_history_did():
+    model = Ridge([rsi(14), log_return()], forward_close(), lookback=2).fit(BARS)
+    whole = model.predict(BARS).mean
+    stream = model.stream(BARS.until(int(BARS.time[600])))
+    for t in range(601, 640):
+        assert stream.step(BARS.row(t)).tobytes() == whole[t].tobytes()
+
+
+def test_a_stream_refuses_rows_out_of_order_and_models_that_learned_nothing():
+    with pytest.raises(NotFitted):
+        AutoRegression(forward_return()).stream(BARS)
+    stream = AutoRegression(forward_return()).fit(BARS).stream(BARS)
+    with pytest.raises(TimeError, match="in order"):
+        stream.step(BARS.row(699))
+
+
+def test_a_stream_of_one_bar_of_history_grows_into_its_window():
+    model = AutoRegression(forward_return()).fit(BARS)
+    stream, whole = model.stream(BARS.until(int(BARS.time[0]))), model.predict(BARS).mean
+    for t in range(1, 40):
+        assert stream.step(BARS.row(t)).tobytes() == whole[t].tobytes()

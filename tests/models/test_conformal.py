@@ -148,6 +148,37 @@ def test_a_row_equals_the_last_row_of_bars_until_it_and_what_the_stream_says(met
             assert stream.interval[level].tobytes() == whole.quantiles[level][t].tobytes()
 
 
+@pytest.mark.parametrize("begin", [400, 495, 499, 530])
+def test_a_stream_may_begin_before_the_fit_ended_and_learns_only_what_came_after(begin):
+    bars = jump(700, 550)
+    lstm = ls.LSTM([f.log_return()], f.forward_return(3), lookback=5, hidden=(4,), epochs=1)
+    model = Conformal(lstm, 0.8, "adaptive").fit(bars.until(int(bars.time[499])))
+    whole, stream = model.predict(bars), model.stream(bars.until(int(bars.time[begin])))
+    for t in range(begin + 1, begin + 130):
+        assert stream.step(bars.row(t)).tobytes() == whole.mean[t].tobytes()
+        for level in model.levels:
+            assert stream.interval[level].tobytes() == whole.quantiles[level][t].tobytes(), t
+
+
+def test_a_step_of_a_stream_asks_the_forecaster_for_one_row(monkeypatch):
+    bars = jump(700, 550)
+    model = Conformal(HistoricalMean(RETURN), 0.8, "adaptive").fit(bars.until(int(bars.time[499])))
+    stream, seen = model.stream(bars.until(int(bars.time[519]))), []
+    monkeypatch.setattr(HistoricalMean, "predict", _counting(HistoricalMean.predict, seen))
+    for t in range(520, 540):
+        stream.step(bars.row(t))
+    assert len(seen) == 20
+    assert max(seen) < 10
+
+
+def _counting(predict, seen):
+    def counted(self, bars, start=None):
+        seen.append(len(bars))
+        return predict(self, bars, start)
+
+    return counted
+
+
 def test_outcomes_of_the_future_change_no_interval():
     bars = jump(700, 550)
     model = Conformal(HistoricalMean(f.forward_log_return(3)), 0.8, "adaptive").fit(bars.until(int(bars.time[499])))
@@ -196,6 +227,10 @@ def test_normalised_by_a_forecasters_own_deviation():
 
     bars = synthetic.random_walk(500, ("A", "B"), seed=6)
     model = Conformal(Telling(RETURN), normalise="std").fit(bars)
+    stream, whole = model.stream(bars.until(int(bars.time[480]))), model.predict(bars)
+    for t in range(481, 500):
+        stream.step(bars.row(t))
+        assert stream.interval[0.95].tobytes() == whole.quantiles[0.95][t].tobytes()
     plain = Conformal(HistoricalMean(RETURN)).fit(bars)
     np.testing.assert_allclose(model.scores_["A"], plain.scores_["A"] / 0.5)
     np.testing.assert_allclose(ends(model.predict(bars), model)[1], ends(plain.predict(bars), plain)[1])

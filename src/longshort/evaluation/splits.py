@@ -15,7 +15,6 @@ Spans count decision rows, those with a label. Folds are anchored at the first o
 bars go. So more bars add rows to the last fold, then new folds, and never touch a forecast already made.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, overload
@@ -23,62 +22,13 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..clock import Span, shifted
 from ..errors import InputError, NotEnoughData
 
 if TYPE_CHECKING:
     from ..bars import Bars
 
 NEVER = np.iinfo(np.int64).max  # the label end of a row whose outcome is not known yet
-
-_UNITS = {"Y": "years", "M": "months", "W": "weeks", "D": "sessions", "": "rows"}
-
-
-@dataclass(frozen=True)
-class Span:
-    """A stretch of decision rows: "5Y", "6M", "10W" by the calendar, "20D" in sessions, 500 in rows.
-
-    Examples
-    --------
-    >>> Span.parse("6M"), Span.parse(500)
-    (Span('6M'), Span(500))
-    """
-
-    count: int
-    unit: str
-
-    @classmethod
-    def parse(cls, value: "int | str | Span", least: int = 1) -> "Span":
-        """Read a span; `least` is the smallest count allowed."""
-        if isinstance(value, Span):
-            return value
-        found = None
-        if isinstance(value, int | np.integer) and not isinstance(value, bool):
-            found = cls(int(value), "")
-        elif isinstance(value, str) and (match := re.fullmatch(r"\s*(\d{1,6})\s*([YMWD])\s*", value.upper())):
-            found = cls(int(match[1]), match[2])
-        if found is None:
-            raise InputError(
-                f"A span is rows (500) or a text like '5Y', '6M', '10W' or '20D' (sessions), was {value!r}."
-            )
-        if found.count < least:
-            raise InputError(f"A span counts at least {least}, was {value!r}.")
-        return found
-
-    @property
-    def by_calendar(self) -> bool:
-        """Whether the span is measured in dates rather than counted in rows or sessions."""
-        return self.unit in ("Y", "M", "W")
-
-    def __str__(self) -> str:
-        return f"{self.count} {_UNITS[self.unit]}" if self.count != 1 else f"1 {_UNITS[self.unit][:-1]}"
-
-    def __repr__(self) -> str:
-        return f"Span({self.count if not self.unit else f'{self.count}{self.unit}'!r})"
-
-    @property
-    def value(self) -> int | str:
-        """The span as it is typed."""
-        return f"{self.count}{self.unit}" if self.unit else self.count
 
 
 @dataclass(frozen=True)
@@ -332,14 +282,14 @@ class _Grid:
     def after(self, train: Span, test: Span, k: int) -> int:
         """Return the first row after train + k tests."""
         if train.by_calendar and test.by_calendar:
-            return self._at_date(_shift(self.days[0], (train, 1), (test, k)))
+            return self._at_date(shifted(self.days[0], (train, 1), (test, k)))
         begin = self._step(0, train, 1)
         return self._step(begin, test, k)
 
     def before(self, train: Span, test: Span, k: int, begin: int) -> int:
         """Return the first row of the training part that ends where test k begins."""
         if train.by_calendar and test.by_calendar:
-            return min(self._at_date(_shift(self.days[0], (test, k))), begin)
+            return min(self._at_date(shifted(self.days[0], (test, k))), begin)
         return self._step(begin, train, -1)
 
     def _at_date(self, day: np.datetime64) -> int:
@@ -349,24 +299,13 @@ class _Grid:
         if position >= len(self.days):
             return position
         if span.by_calendar:
-            return self._at_date(_shift(self.days[position], (span, times)))
+            return self._at_date(shifted(self.days[position], (span, times)))
         if span.unit == "":
             return max(0, position + times * span.count)
         session = int(np.searchsorted(self.first_of_session, position, side="right")) - 1 + times * span.count
         if session >= len(self.first_of_session):
             return len(self.days)
         return int(self.first_of_session[max(0, session)])
-
-
-def _shift(day: np.datetime64, *spans: tuple[Span, int]) -> np.datetime64:
-    """Return the day so many spans later: months first, to the last day of a shorter month, then weeks."""
-    months = sum(span.count * times * (12 if span.unit == "Y" else 1) for span, times in spans if span.unit != "W")
-    weeks = sum(span.count * times for span, times in spans if span.unit == "W")
-    month = day.astype("datetime64[M]")
-    day_of_month = (day - month.astype("datetime64[D]")).astype(int)
-    target = month + np.timedelta64(months, "M")
-    last = ((target + 1).astype("datetime64[D]") - target.astype("datetime64[D]")).astype(int) - 1
-    return target.astype("datetime64[D]") + np.timedelta64(min(day_of_month, last) + 7 * weeks, "D")
 
 
 def _day(stamp: int) -> str:

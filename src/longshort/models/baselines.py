@@ -52,7 +52,24 @@ class _Kept:
         return load_baseline(cls, directory)
 
 
-class Persistence(_Kept):
+class _Streams:
+    """Whoever looks at a fixed number of the last bars answers row by row, too."""
+
+    target: Any
+
+    @property
+    def memory(self) -> int:
+        """Bars that a forecast depends on: those of the outcomes known by then."""
+        return int(getattr(self, "warmup", 0)) + int(self.target.warmup) + 2 * self.target.info.horizon + 2
+
+    def stream(self, bars: "Bars") -> Any:
+        """Return a stream that answers row by row what `predict` would, bit for bit; `bars` are its history."""
+        from .recent import RecentBars
+
+        return RecentBars(self, bars)
+
+
+class Persistence(_Streams, _Kept):
     """Nothing changes: the last close, a return of zero, the last known volatility or direction.
 
     Parameters
@@ -94,7 +111,7 @@ class Persistence(_Kept):
         return {"kind": "Persistence", "target": self.target.to_dict()}
 
 
-class HistoricalMean(_Kept):
+class HistoricalMean(_Streams, _Kept):
     """The mean outcome of the training rows, per symbol; for prices see `Drift`.
 
     Parameters
@@ -141,7 +158,7 @@ class HistoricalMean(_Kept):
         return {"kind": "HistoricalMean", "target": self.target.to_dict()}
 
 
-class Drift(_Kept):
+class Drift(_Streams, _Kept):
     """The last close moved by the mean change of the training rows, per symbol; for returns that mean itself.
 
     Parameters
@@ -188,7 +205,7 @@ class Drift(_Kept):
         return {"kind": "Drift", "target": self.target.to_dict()}
 
 
-class AutoRegression(_Kept):
+class AutoRegression(_Streams, _Kept):
     """A regression of the outcome on means over its last known values, pooled over symbols.
 
     With the default spans of 1, 5 and 22 bars this is Corsi's (2009) heterogeneous autoregression, the model to beat
@@ -277,6 +294,16 @@ class ReadsFeatures:
     def _inputs(self, bars: "Bars", first: int) -> np.ndarray:
         return side_by_side(np.asarray(self.program_.compute(bars)), self.lookback, first)
 
+    def said(self, inputs: np.ndarray) -> np.ndarray:
+        """Return what inputs (..., n_inputs) say, prices as the changes they imply; NaN where one is missing."""
+        raise NotImplementedError
+
+    def stream(self, bars: "Bars") -> Any:
+        """Return a stream that answers row by row what `predict` would, bit for bit; `bars` are its history."""
+        from .recent import RecentFeatures
+
+        return RecentFeatures(self, bars)
+
 
 class Ridge(ReadsFeatures, _Kept):
     """A linear regression with a penalty on the same features as the LSTM, pooled over symbols.
@@ -361,6 +388,10 @@ class Ridge(ReadsFeatures, _Kept):
         """Forecast at every bar from `start` on."""
         return _predict_linear(self, bars, start)
 
+    def said(self, inputs: np.ndarray) -> np.ndarray:
+        """Return what inputs (..., n_inputs) say, prices as the changes they imply; NaN where one is missing."""
+        return _said(self, inputs)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a JSON-able mapping."""
         return {
@@ -439,10 +470,13 @@ def _predict_linear(model: Any, bars: "Bars", start: Any) -> Forecast:
         raise NotFitted(f"This {type(model).__name__} has not learned anything yet. Call fit(bars) first.")
     first = row_of(bars, start)
     values = np.full((len(bars), len(bars.symbols)), np.nan)
-    values[first:] = model.linear_(model._inputs(bars, first))
-    if model.target.info.kind == "volatility":
-        values = np.maximum(values, 0.0)
+    values[first:] = _said(model, model._inputs(bars, first))
     return as_forecast(model.target, bars, level(model.target, bars, values), start)
+
+
+def _said(model: Any, inputs: np.ndarray) -> np.ndarray:
+    values = model.linear_(inputs)
+    return np.maximum(values, 0.0) if model.target.info.kind == "volatility" else values
 
 
 def change(target: Any, bars: "Bars") -> np.ndarray:
@@ -456,7 +490,12 @@ def change(target: Any, bars: "Bars") -> np.ndarray:
 
 def level(target: Any, bars: "Bars", moved: np.ndarray) -> np.ndarray:
     """Return forecasts in units of the target, those of prices from the changes they imply."""
-    return np.asarray(bars.adjusted("close")) * (1.0 + moved) if target.info.kind == "close" else moved
+    return level_of(target, np.asarray(bars.adjusted("close")), moved)
+
+
+def level_of(target: Any, close: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """Return forecasts in units of the target from the adjusted closes they start from."""
+    return close * (1.0 + moved) if target.info.kind == "close" else moved
 
 
 def _means(values: np.ndarray, symbols: Sequence[str]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from .._panel.tails import Tail
 from ..bars import Bars, require_bars
 from ..errors import InputError, NotEnoughData, NotFitted, UnknownName, did_you_mean
 from ..features import FeatureSet, volatility
@@ -30,6 +31,7 @@ from .parameters import Parameters
 from .readiness import ready_cells
 
 METHODS = ("split", "adaptive")
+RECENT = FeatureSet([volatility(20)])
 NUMBERS = ("close", "return", "log_return", "volatility")  # targets that have intervals
 
 
@@ -257,8 +259,7 @@ class Conformal(Parameters):
         walk = Walk(self, bars)
         if self.method == "split" or walk.fresh >= len(bars):
             return np.tile(walk.reach(), (len(bars) - first, 1))
-        scores = self.scores_at(bars, walk.oldest)
-        said = [walk.row(bars, t, lambda s: scores[s - walk.oldest]) for t in range(walk.oldest, len(bars))]
+        said = walk.over(bars, self.scores_at(bars, walk.oldest))
         before = np.tile(said[0], (walk.oldest, 1))
         return np.concatenate([before, said])[first:]
 
@@ -271,18 +272,24 @@ class Conformal(Parameters):
 
     def scale_of(self, bars: Bars, said: Forecast, first: int) -> np.ndarray:
         """Return what errors are measured in at the rows from `first` on, NaN where that is not positive."""
-        scale = np.ones(said.mean.shape)
-        if self.target.kind == "close":
-            scale = np.asarray(origin_of(self.target, bars))[first:]
+        if self.normalise == "std" and said.std is None:
+            raise InputError(
+                f"normalise='std' needs a forecaster that says its deviation, but {type(self.forecaster).__name__} "
+                "says none. Use LSTM(loss='gaussian') or normalise='volatility'."
+            )
+        close = np.asarray(origin_of(self.target, bars))[first:] if self.target.kind == "close" else None
+        recent = None
+        if self.normalise == "volatility":
+            recent = np.asarray(RECENT.compute(bars))[first:, :, 0]
+        return self.unit(said.mean.shape, close, said.std, recent)
+
+    def unit(self, shape: Any, close: Any, std: Any, recent: Any) -> np.ndarray:
+        """Return what errors are measured in: of last closes, own deviations or recent volatilities, as configured."""
+        scale = np.ones(shape) if close is None else close
         if self.normalise == "std":
-            if said.std is None:
-                raise InputError(
-                    f"normalise='std' needs a forecaster that says its deviation, but {type(self.forecaster).__name__} "
-                    "says none. Use LSTM(loss='gaussian') or normalise='volatility'."
-                )
-            scale = said.std
+            scale = std
         elif self.normalise == "volatility":
-            scale = scale * np.asarray(FeatureSet([volatility(20)]).compute(bars))[first:, :, 0]
+            scale = scale * recent
         return np.where(scale > 0, scale, np.nan)
 
     def ends(self, mean: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -391,27 +398,32 @@ class Walk:
         self._level = [1.0 - model.coverage] * len(bars.symbols)  # a[t]
         self._said: deque[np.ndarray] = deque()  # half widths of the rows whose outcomes are not known
         self.fresh = int(np.searchsorted(bars.time, model.until_, side="right"))
-        self._bars, self._ends = bars, np.asarray(model.target.label_end(bars))
-        self.oldest = int(np.searchsorted(self._ends, model.until_, side="right"))
-        self._known = self.oldest
+        self.oldest = int(np.searchsorted(model.target.label_end(bars), model.until_, side="right"))
 
-    def row(self, bars: Bars, t: int, score_of: Callable[[int], np.ndarray]) -> np.ndarray:
-        """Return the half widths at row `t`, having learned from the outcomes known there; rows come in order."""
-        if self.model.method == "split" or t < self.fresh:
-            self._said.append(self.reach())
-            return self._said[-1]
-        ends = self._ends_of(bars)
-        while self._known < t and ends[self._known] <= bars.time[t]:
-            self._learn(score_of(self._known), self._said.popleft())
-            self._known += 1
+    def over(self, bars: Bars, scores: np.ndarray) -> np.ndarray:
+        """Return the half widths at the rows of `bars` from `oldest` on; `scores` are those of the same rows."""
+        ends = np.asarray(self.model.target.label_end(bars))[self.oldest :]
+        known, out = 0, []
+        for t in range(self.oldest, len(bars)):
+            upto = known
+            while t >= self.fresh and upto < t - self.oldest and ends[upto] <= bars.time[t]:
+                upto += 1
+            out.append(self.row(scores[known:upto]))
+            known = upto
+        return np.array(out)
+
+    def row(self, scores: Any = ()) -> np.ndarray:
+        """Return the half widths at the next row, having learned from the `scores` known since the last, in order."""
+        for score in scores:
+            self._learn(score, self._said.popleft())
+        if self.model.method == "split":
+            return self.reach()
         self._said.append(self.reach())
         return self._said[-1]
 
-    def _ends_of(self, bars: Bars) -> np.ndarray:
-        """When outcomes are known; the same bars are asked about row after row."""
-        if bars is not self._bars:
-            self._bars, self._ends = bars, np.asarray(self.model.target.label_end(bars))
-        return self._ends
+    def skip(self) -> None:
+        """Leave the oldest row without learning from its outcome: the fit knew it already."""
+        self._said.popleft()
 
     def reach(self) -> np.ndarray:
         """Return the half widths in units of the scale, (n_symbols,)."""
@@ -434,44 +446,69 @@ class Walk:
 class ConformalStream:
     """A fitted `Conformal`, fed row by row; `interval` holds both ends for the latest row.
 
-    It keeps the history to know the outcomes by, so a step costs a pass over the bars so far.
-
     Parameters
     ----------
     model : Conformal
-        Fitted.
+        Fitted. Where its forecaster has no stream, or errors are measured in the forecaster's own deviation, a step
+        costs a pass over all bars so far.
     bars : Bars
         History up to the row before the first `step`.
     """
 
     def __init__(self, model: Conformal, bars: Bars):
-        self.model, self.bars, self.symbols = model, bars, tuple(bars.symbols)
+        self.model, self.symbols = model, tuple(bars.symbols)
         self.interval: dict[float, np.ndarray] = {}
         self._walk = Walk(model, bars)
-        for t in range(self._walk.oldest, len(bars)):
-            self._walk.row(bars, t, self._score)
+        self._inner = _answers(model, bars)
+        self._recent = RECENT.stepper(self.symbols).feed(bars)
+        self._horizon, first = model.target.horizon, self._walk.oldest
+        self._tail = Tail(bars, 2 * self._horizon + model.target.warmup + 2)
+        self._open: deque[tuple[np.ndarray, np.ndarray]] = deque()  # forecasts without an outcome, and their units
+        if model.method == "adaptive" and first < len(bars):
+            said = model.forecaster_.predict(bars, start=int(bars.time[first]))
+            self._walk.over(bars, model.scores_at(bars, first))
+            rows = zip(said.mean, model.scale_of(bars, said, first), strict=True)
+            self._open.extend(list(rows)[-self._horizon :])
 
     def step(self, row: Mapping[str, Any]) -> np.ndarray:
         """Take one closed row (as `Bars.row` gives it) and return the point forecasts, (n_symbols,)."""
-        self.bars = self.bars.append(_one_bar(self.bars, row), gaps="keep")
-        t = len(self.bars) - 1
-        reach = self._walk.row(self.bars, t, self._score)
-        said = self.model.forecaster_.predict(self.bars, start=int(row["time"]))
-        low, high = self.model.ends(said.mean, reach * self.model.scale_of(self.bars, said, t))
-        self.interval = dict(zip(self.model.levels, (low[0], high[0]), strict=True))
-        return said.mean[0]
+        bars, (mean, std) = self._tail.append(row), self._inner(row)
+        close = bars.adjusted("close")[-1] if self.model.target.kind == "close" else None
+        unit = self.model.unit(mean.shape, close, std, self._recent.step(row)[:, 0])
+        reach = self._walk.row(self._scores(bars))
+        if self.model.method == "adaptive":
+            self._open.append((mean, unit))
+        low, high = self.model.ends(mean, reach * unit)
+        self.interval = dict(zip(self.model.levels, (low, high), strict=True))
+        return mean
+
+    def _scores(self, bars: Bars) -> list[np.ndarray]:
+        """Return the error of the forecast whose outcome the latest of `bars` tells, if it is one to learn from."""
+        if len(self._open) < self._horizon or not self._open:
+            return []
+        told, unit = self._open.popleft()
+        if bars.time[-1] <= self.model.until_:
+            self._walk.skip()
+            return []
+        return [np.abs(self.model.target.compute(bars)[-1 - self._horizon] - told) / unit]
 
     def settle(self) -> None:
         """There is nothing to do between two rows."""
 
-    def _score(self, t: int) -> np.ndarray:
-        return self.model.scores_at(self.bars, t)[0]
 
+def _answers(model: Conformal, bars: Bars) -> Callable[[Mapping[str, Any]], tuple[np.ndarray, Any]]:
+    """Return a function from rows to point forecasts and deviations: the forecaster's stream, or all bars again."""
+    forecaster = model.forecaster_
+    if model.normalise != "std" and callable(getattr(forecaster, "stream", None)):
+        stream = forecaster.stream(bars)
+        return lambda row: (stream.step(row), None)
+    history = Tail(bars, np.iinfo(np.int64).max)
 
-def _one_bar(like: Bars, row: Mapping[str, Any]) -> Bars:
-    fields = {name: np.asarray(row[name])[None] for name in like.fields}
-    more: dict[str, Any] = {name: np.asarray(row[name])[None] for name in ("split", "dividend", "state") if name in row}
-    return Bars([row["time"]], like.symbols, fields, calendar=like.calendar, bar_size=like.bar_size, **more)
+    def ask(row: Mapping[str, Any]) -> tuple[np.ndarray, Any]:
+        said = forecaster.predict(history.append(row), start=int(row["time"]))
+        return said.mean[0], None if said.std is None else said.std[0]
+
+    return ask
 
 
 def _quantile(ordered: Sequence[float], level: float) -> float:

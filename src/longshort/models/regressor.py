@@ -80,16 +80,19 @@ class Regressor(ReadsFeatures):
         if not hasattr(self, "estimator_"):
             raise NotFitted(f"This {self.name} has not learned anything yet. Call fit(bars) first.")
         first = row_of(bars, start)
-        inputs = self._inputs(bars, first)
         values = np.full((len(bars), len(bars.symbols)), np.nan)
-        full = np.isfinite(inputs).all(axis=-1)
-        rows, said = inputs[full], []
-        for at in range(0, len(rows), ROWS):
-            said.append(np.asarray(self.estimator_.predict(rows[at : at + ROWS]), np.float64).reshape(-1))
-        values[first:][full] = np.concatenate(said) if said else np.zeros(0)
-        if self.target.info.kind == "volatility":
-            values = np.maximum(values, 0.0)
+        values[first:] = self.said(self._inputs(bars, first))
         return as_forecast(self.target, bars, level(self.target, bars, values), start)
+
+    def said(self, inputs: np.ndarray) -> np.ndarray:
+        """Return what inputs (..., n_inputs) say, prices as the changes they imply; NaN where one is missing."""
+        values = np.full(inputs.shape[:-1], np.nan)
+        full = np.isfinite(inputs).all(axis=-1)
+        rows, told = inputs[full], []
+        for at in range(0, len(rows), ROWS):
+            told.append(np.asarray(self.estimator_.predict(rows[at : at + ROWS]), np.float64).reshape(-1))
+        values[full] = np.concatenate(told) if told else np.zeros(0)
+        return np.maximum(values, 0.0) if self.target.info.kind == "volatility" else values
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a JSON-able mapping; the estimator as its own description."""
