@@ -20,6 +20,7 @@ from . import statistics as st
 COST_BP = 5.0  # of the traded value, one way: half a spread and a commission of liquid stocks
 DRAWS = 300
 FEWEST_SYMBOLS = 5
+FEWEST_ROWS = 60
 _YEAR_NS = 365.25 * 86_400 * 10**9
 
 
@@ -74,6 +75,15 @@ def follow_signs(
     return Earned(weights, gross, gross - traded * cost_bp * 1e-4, traded)
 
 
+def judged_earnings(forecast: np.ndarray, returns: np.ndarray, horizon: int = 1) -> Earned | None:
+    """Follow the signs over the rows with a return; None where these are fewer than 60, or nothing is traded."""
+    known = np.isfinite(returns).any(axis=1)
+    if known.sum() < FEWEST_ROWS:
+        return None
+    earned = follow_signs(forecast[known], returns[known], horizon)
+    return earned if earned.traded.any() else None
+
+
 def money(
     forecast: np.ndarray, returns: np.ndarray, time: np.ndarray, horizon: int, sharpes: tuple[float, ...], trials: int
 ) -> dict[str, Any] | None:
@@ -88,13 +98,11 @@ def money(
     sharpes, trials
         Of all trials so far, for the deflated Sharpe ratio.
     """
+    earned = judged_earnings(forecast, returns, horizon)
+    if earned is None:
+        return None
     known = np.isfinite(returns).any(axis=1)
-    if known.sum() < 60:
-        return None
     forecast, returns, time = forecast[known], returns[known], time[known]
-    earned = follow_signs(forecast, returns, horizon)
-    if not earned.traded.any():
-        return None
     per_year = len(time) / max((int(time[-1]) - int(time[0])) / _YEAR_NS, 1e-9)
     root = sqrt(per_year)
 

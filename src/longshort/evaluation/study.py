@@ -22,7 +22,7 @@ from .fitting import Job, collect, copies, frozen, load_calendar, rival_values
 from .judged import decision_rows, information_free
 from .scale import check_parallel, run_jobs
 from .splits import NEVER, Fold, WalkForward
-from .verdict import Evidence, Verdict, earned_by, judge
+from .verdict import Evidence, Verdict, judge, sharpe_per_bar
 
 if TYPE_CHECKING:
     from ..bars import Bars
@@ -209,9 +209,9 @@ def _remember(study: "Study") -> "Study":
     """Record the study as a trial, with the Sharpe ratio it left, and return it knowing of all trials so far."""
     bars, configuration, book = study.bars, study.configuration, ledger.current()
     facts = {"what": "walk_forward", "configuration": configuration, "bars": bars.digest, "symbols": list(bars.symbols)}
-    earned = earned_by(study.evidence())
-    if earned is not None and np.isfinite(earned["sharpe_per_bar"]):
-        facts["sharpe"] = earned["sharpe_per_bar"]
+    sharpe = sharpe_per_bar(study.evidence())
+    if sharpe is not None and np.isfinite(sharpe):
+        facts["sharpe"] = sharpe
     facts |= {"forecasts": study.forecast.digest, "first": int(study.time[0]), "last": int(study.time[-1])}
     trials = book.record_trial(_trial(study), **facts)
     rows = ledger.digest_of({"bars": bars.digest, "decisions": study.time.tolist(), "target": study.target.to_dict()})

@@ -32,8 +32,9 @@ import numpy as np
 from .. import metrics
 from ..errors import NotEnoughData
 from ..forecast import TargetInfo
+from . import selection
 from . import statistics as st
-from .earnings import cross_section, money
+from .earnings import cross_section, judged_earnings, money
 from .wording import remarks, sentence
 
 if TYPE_CHECKING:
@@ -216,9 +217,11 @@ def judge(evidence: Evidence) -> Verdict:
     return Verdict(exit_code, sentence(details), _jsonable(details))
 
 
-def earned_by(evidence: Evidence) -> dict[str, Any] | None:
-    """Return what following the signs of the forecasts earned (see `earnings.money`), without judging the rest."""
-    return _Case(evidence)._money()
+def sharpe_per_bar(evidence: Evidence) -> float | None:
+    """Return the Sharpe ratio a bar of following the signs of the forecasts, without judging the rest."""
+    followed = _Case(evidence)._followed()
+    earned = None if followed is None else judged_earnings(*followed)
+    return None if earned is None else selection.probabilistic_sharpe(earned.net).sharpe
 
 
 def shared_level(tried: int, level: float = LEVEL) -> float:
@@ -522,11 +525,18 @@ class _Case:
 
     def _money(self) -> dict[str, Any] | None:
         """What following the signs of the forecasts earned; None where returns are not known or not forecast."""
+        if (followed := self._followed()) is None:
+            return None
+        said, returns, horizon = followed
+        return money(said, returns, self.e.time, horizon, self.e.trial_sharpes, self.e.trials)
+
+    def _followed(self) -> tuple[np.ndarray, np.ndarray, int] | None:
+        """Forecasts measured from "unchanged", the returns after them, and how many bars each is followed."""
         e = self.e
         if e.returns is None or not e.dated or e.target.kind == "volatility":
             return None
         apart = self.masked(self.forecast) - self._centre()
-        return money(apart, np.reshape(e.returns, apart.shape), e.time, self.horizon, e.trial_sharpes, e.trials)
+        return apart, np.reshape(e.returns, apart.shape), self.horizon
 
     def _coverage(self) -> list[dict[str, float]]:
         """Share of outcomes inside each central interval that was forecast, beside the share promised."""
