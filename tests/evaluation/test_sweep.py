@@ -108,7 +108,6 @@ def test_an_ensemble_of_lstms_has_no_one_lookback_but_a_price_model_has(bars):
 
 
 def test_choosing_is_tested(sweep):
-    pytest.importorskip("arch")
     found = sweep.chosen()
     assert found["best"] == str(sweep.best)
     assert 0 <= found["spa"] <= found["reality_check"] <= 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from longshort.errors import NotEnoughData
-from longshort.evaluation import Evidence, judge
+from longshort.evaluation import Evidence, judge, selection
 from longshort.evaluation import statistics as st
 from longshort.forecast import TargetInfo
 
@@ -170,7 +170,7 @@ def test_challengers_change_the_sentence_but_never_the_exit_code():
     for challenger, words in (
         (good.forecast + 1e-7 * rng.normal(size=(N, 1)), "A ridge on the same features does as well."),
         (0.9 * good.actual, "A ridge on the same features does significantly better."),
-        (0.02 * rng.normal(size=(N, 1)), "A ridge on the same features does worse."),
+        (0.02 * rng.normal(size=(N, 1)), "A ridge on the same features does significantly worse."),
     ):
         verdict = judge(evidence(ic=0.3, challengers={"ridge": challenger}))
         assert verdict.exit_code == 0
@@ -269,3 +269,45 @@ def test_a_constant_forecast_is_no_evidence_and_breaks_nothing():
     assert verdict.exit_code == 3
     assert verdict.details["ic"] is None
     assert "a constant forecast" in verdict.sentence
+
+
+def test_all_forecasts_are_compared_at_once():
+    rng = np.random.default_rng(4)
+    case = evidence(ic=0.3)
+    twin = case.forecast + 1e-3 * case.actual.std() * rng.normal(size=(N, 1))
+    verdict = judge(
+        evidence(ic=0.3, challengers={"twin": twin, "bad": 3 * rng.normal(size=(N, 1)) * case.actual.std()})
+    )
+    found, table = verdict.details["comparison"], verdict.details["table"]
+    assert found["dates"] == N
+    assert found["spa_p"] > 0.05
+    assert set(found["confidence_set"]) == {"LSTM", "twin"}
+    assert table["bad"]["confidence_set_p"] == found["confidence_set_p"]["bad"] < 0.01
+    assert verdict.remarks[0].startswith("Against the ")
+    assert "none is shown to beat LSTM" in verdict.remarks[0]
+
+
+def test_a_better_challenger_is_named_by_the_reality_check_and_leaves_the_exit_code():
+    case = evidence(ic=0.3)
+    verdict = judge(evidence(ic=0.3, challengers={"oracle": 0.9 * case.actual}))
+    found = verdict.details["comparison"]
+    assert verdict.exit_code == 0
+    assert max(found["spa_p"], found["reality_check_p"]) < 0.01
+    assert (found["best_other"], found["confidence_set"]) == ("oracle", ["oracle"])
+    assert "oracle beats LSTM" in verdict.remarks[0]
+
+
+def test_a_challenger_that_is_silent_on_many_dates_is_left_out_of_the_comparison():
+    case = evidence(ic=0.3)
+    halved = np.where(np.arange(N)[:, None] < N // 2, np.nan, case.actual)
+    found = judge(evidence(ic=0.3, challengers={"halved": halved})).details["comparison"]
+    assert "halved" not in found["confidence_set_p"]
+    assert found["dates"] == N
+
+
+def test_what_decides_needs_no_bootstrap(monkeypatch):
+    """Null runs make a hundred thousand judgements: histories are resampled only when details are read."""
+    monkeypatch.setattr(selection, "resampled", lambda *_: pytest.fail("a bootstrap ran"))
+    verdict = judge(evidence(ic=0.3))
+    assert verdict.exit_code == 0
+    assert "Edge" in str(verdict)

@@ -114,7 +114,8 @@ def money(
     with np.errstate(invalid="ignore", divide="ignore"):
         low, high = np.nanquantile(histories.mean(axis=1) / histories.std(axis=1, ddof=1) * root, [0.025, 0.975])
     wealth = np.cumprod(1.0 + histories, axis=1)
-    worst = np.quantile(1.0 - (wealth / np.maximum.accumulate(np.maximum(wealth, 1.0), axis=1)).min(axis=1), 0.975)
+    falls = 1.0 - (wealth / np.maximum.accumulate(np.maximum(wealth, 1.0), axis=1)).min(axis=1)
+    fall_low, fall_high = np.quantile(falls, [0.025, 0.975])
     likely = selection.probabilistic_sharpe(earned.net)
     deflated = selection.deflated_sharpe(earned.net, sharpes, trials)
     volume, annual = float(earned.traded.sum()), sharpe(earned.net)
@@ -133,7 +134,8 @@ def money(
         "years": len(time) / per_year,
         "annual_return": metrics.annual_return(earned.net, per_year),
         "max_drawdown": metrics.max_drawdown(earned.net),
-        "max_drawdown_high": float(worst),
+        "max_drawdown_low": float(fall_low),
+        "max_drawdown_high": float(fall_high),
         "turnover": metrics.turnover(earned.weights, per_year),
         "long_share": float((earned.weights > 0).sum() / max((earned.weights != 0).sum(), 1)),
         "break_even_bp": float(earned.gross.sum()) / volume * 1e4,

@@ -17,13 +17,13 @@ Notation: SR the Sharpe ratio per bar, T the number of bars, g3 and g4 skewness 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import e, isfinite, nan, sqrt
+from math import e, isfinite, log, nan, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import InputError, NotEnoughData, SetupError
+from ..errors import InputError, NotEnoughData
 from .statistics import NORMAL
 
 EULER = 0.5772156649015329
@@ -261,8 +261,7 @@ def bootstrap_interval(
     r = _series(returns)
     if not 0 < level < 1:
         raise InputError(f"level must lie between 0 and 1, was {level!r}.")
-    mean_length = max(5.0, len(r) ** (1 / 3)) if length is None else float(length)
-    values = np.array([statistic(history) for history in resampled(r, draws, mean_length, seed)])
+    values = np.array([statistic(history) for history in resampled(r, draws, _mean_length(len(r), length), seed)])
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -327,14 +326,18 @@ def best_of_many(gains: ArrayLike, length: float | None = None, draws: int = 100
     best = float(matrix[:, complete].mean(axis=0).max()) if complete.any() else nan
     filled = np.stack([np.resize(column[np.isfinite(column)], n) for column in matrix.T], axis=1)
     apart = filled - filled.mean(axis=0)
-    mean_length = max(5.0, n ** (1 / 3)) if length is None else float(length)
-    counts = np.stack([np.bincount(rows, minlength=n) for rows in resampled(np.arange(n), draws, mean_length, seed)])
-    highest = (counts @ apart / n).max(axis=1)
+    highest = bootstrap_means(apart, _mean_length(n, length), draws, seed).max(axis=1)
     return Luck(best, float(highest.mean()), float((highest >= best).mean()) if isfinite(best) else nan, len(matrix.T))
 
 
-def superior_ability(losses: Mapping[str, ArrayLike], benchmark: ArrayLike, seed: int = 0) -> dict[str, Any]:
-    """Test whether the best of several forecasts beats the benchmark, knowing it was chosen as the best.
+def superior_ability(
+    losses: Mapping[str, ArrayLike],
+    benchmark: ArrayLike,
+    length: float | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Test whether any of several forecasts beats the benchmark, knowing that the best of them was picked.
 
     Parameters
     ----------
@@ -342,47 +345,94 @@ def superior_ability(losses: Mapping[str, ArrayLike], benchmark: ArrayLike, seed
         Loss of each forecast per date.
     benchmark : array (n,)
         Loss of the benchmark.
+    length : float, optional
+        Mean length of a block in bars; the cube root of n by default, at least 5.
+    draws : int, default=1000
+        Resampled histories (stationary bootstrap), the same for all forecasts.
     seed : int, default=0
-        Of the bootstrap.
+        Of the draws.
 
     Returns
     -------
     dict
-        ``spa`` the consistent p-value of Hansen (2005), ``reality_check`` the upper one, which is White's (2000), and
-        ``best``, the forecast with the lowest mean loss. Uses the `arch` package.
+        ``spa`` the consistent p-value of Hansen (2005), whose statistic is studentised and forgets forecasts that are
+        far behind; ``reality_check`` that of White (2000), which does neither; and ``best``, the forecast with the
+        lowest mean loss.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> benchmark = rng.normal(size=600) ** 2
+    >>> useless = {f"model {i}": benchmark + rng.normal(size=600) for i in range(20)}
+    >>> superior_ability(useless, benchmark)["spa"] > 0.05
+    True
+    >>> superior_ability(useless | {"good": benchmark - 0.3 + rng.normal(size=600)}, benchmark)["spa"] < 0.01
+    True
     """
     names, matrix, base = _losses(losses, benchmark)
-    bootstrap = _arch()
-    test = bootstrap.SPA(base, matrix, reps=1000, block_size=_block(len(base)), bootstrap="stationary", seed=seed)
-    test.compute()
-    return {
-        "spa": float(test.pvalues["consistent"]),
-        "reality_check": float(test.pvalues["upper"]),
-        "best": names[int(np.argmin(matrix.mean(axis=0)))],
-    }
+    gains = base[:, None] - matrix
+    n, mean, mean_length = len(gains), gains.mean(axis=0), _mean_length(len(gains), length)
+    variance = _bootstrap_variance(gains, mean_length)
+    varies = variance > 1e-24 * np.square(gains).max(axis=0, initial=0.0)  # a copy of the benchmark proves nothing
+    found = {"spa": 1.0, "reality_check": 1.0, "best": names[int(np.argmin(matrix.mean(axis=0)))]}
+    if not varies.any():
+        return found
+    mean, error = mean[varies], np.sqrt(variance[varies] / n)
+    drawn = bootstrap_means(gains[:, varies], mean_length, draws, seed)
+    relevant = mean >= -error * sqrt(2 * log(log(n)))
+    highest = np.maximum(((drawn - np.where(relevant, mean, 0.0)) / error).max(axis=1), 0.0)
+    statistic = max(float((mean / error).max()), 0.0)
+    found["spa"] = float(1 + (highest >= statistic).sum()) / (1 + draws)
+    found["reality_check"] = float(1 + ((drawn - mean).max(axis=1) >= mean.max()).sum()) / (1 + draws)
+    return found
 
 
-def confidence_set(losses: Mapping[str, ArrayLike], level: float = 0.9, seed: int = 0) -> dict[str, float]:
-    """Return the p-value of every forecast in the model confidence set; those above 1 - level belong to it.
+def confidence_set(
+    losses: Mapping[str, ArrayLike], length: float | None = None, draws: int = 1000, seed: int = 0
+) -> dict[str, float]:
+    """Return the p-value of every forecast in the model confidence set, worst first.
+
+    The 90 % set are those with a p-value above 0.1: forecasts that cannot be told from the best at this confidence. The
+    worst forecast is taken out as long as the largest studentised difference between two of the rest is too large (the
+    range statistic of Hansen, Lunde and Nason, 2011).
 
     Parameters
     ----------
     losses : mapping of str to array (n,)
         Loss of each forecast per date, on the same dates.
-    level : float, default=0.9
-        Confidence that the best is in the set.
-    seed : int, default=0
-        Of the bootstrap. Uses the `arch` package.
+    length, draws, seed
+        As in `superior_ability`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> common = rng.normal(size=600) ** 2
+    >>> worse = {"a": 0.0, "b": 0.0, "c": 0.2}
+    >>> found = confidence_set({n: common + w + rng.normal(scale=0.2, size=600) for n, w in worse.items()})
+    >>> sorted(name for name, p in found.items() if p > 0.1)
+    ['a', 'b']
     """
     names, matrix, _ = _losses(losses, None)
     if len(names) < 2:
         raise InputError(f"A confidence set compares at least two forecasts, was given {len(names)}.")
-    bootstrap = _arch()
-    mcs = bootstrap.MCS(
-        matrix, size=1 - level, reps=1000, block_size=_block(len(matrix)), bootstrap="stationary", seed=seed
-    )
-    mcs.compute()
-    return {names[int(i)]: float(row["Pvalue"]) for i, row in mcs.pvalues.iterrows()}
+    mean = matrix.mean(axis=0)
+    apart = mean[:, None] - mean
+    drawn = bootstrap_means(matrix, _mean_length(len(matrix), length), draws, seed)
+    drawn = drawn[:, :, None] - drawn[:, None, :] - apart
+    error = np.sqrt(np.mean(drawn**2, axis=0))
+    none = 1e-12 * np.abs(matrix).max(initial=0.0)  # a difference that never varies is certain, or there is none
+    error = np.where(error > none, error, np.where(np.abs(apart) > none, 1e-300, np.inf))
+    with np.errstate(over="ignore"):
+        statistic, drawn = apart / error, np.where(error > none, drawn / error, 0.0)
+    left, found, highest = list(range(len(names))), {}, 0.0
+    while len(left) > 1:
+        part = statistic[np.ix_(left, left)]
+        chance = float((drawn[:, left][:, :, left].max(axis=(1, 2)) >= part.max()).mean())
+        worst = left[int(np.unravel_index(np.argmax(part), part.shape)[0])]
+        highest = max(highest, chance)
+        found[names[worst]] = highest
+        left.remove(worst)
+    return found | {names[left[0]]: 1.0}
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers
@@ -438,7 +488,7 @@ def _sharpe_of(halves: np.ndarray, total: np.ndarray, square: np.ndarray, count:
     return mean / np.sqrt(variance)
 
 
-def resampled(r: np.ndarray, draws: int, length: float, seed: int = 0) -> np.ndarray:
+def resampled(r: np.ndarray, draws: int, length: float, seed: int | Sequence[int] = 0) -> np.ndarray:
     """Return resampled histories (draws, n): blocks of geometric length that wrap around the end."""
     n, rng = len(r), np.random.default_rng(seed)
     starts_here = rng.random((draws, n), dtype=np.float32) < 1.0 / length
@@ -449,8 +499,32 @@ def resampled(r: np.ndarray, draws: int, length: float, seed: int = 0) -> np.nda
     return r[rows % n]
 
 
-def _block(n: int) -> int:
-    return max(2, round(n ** (1 / 3)))
+def bootstrap_means(values: np.ndarray, length: float, draws: int, seed: int = 0) -> np.ndarray:
+    """Return the means of resampled histories (draws, n_columns) of values (n, n_columns); rows are drawn together."""
+    n = len(values)
+    rounds = range(0, draws, max(1, 4_000_000 // n))  # a bound on memory
+    found = []
+    for k, at in enumerate(rounds):
+        size = min(rounds.step, draws - at)
+        rows = resampled(np.arange(n, dtype=np.int32), size, length, seed if k == 0 else [seed, k])
+        places = (rows + n * np.arange(size)[:, None]).ravel()
+        found.append(np.bincount(places, minlength=size * n).reshape(size, n) @ values / n)
+    return np.concatenate(found)
+
+
+def _bootstrap_variance(values: np.ndarray, length: float) -> np.ndarray:
+    """Return n times the variance the stationary bootstrap gives to the mean of each column (Politis, Romano, 1994)."""
+    n, stay = len(values), 1.0 - 1.0 / length
+    apart = values - values.mean(axis=0)
+    waves = np.fft.rfft(apart, 2 * n, axis=0)
+    covariance = np.fft.irfft(np.abs(waves) ** 2, 2 * n, axis=0)[:n] / n
+    lag = np.arange(1, n)
+    weight = (1 - lag / n) * stay**lag + lag / n * stay ** (n - lag)
+    return np.maximum(covariance[0] + 2 * weight @ covariance[1:], 0.0)
+
+
+def _mean_length(n: int, length: float | None) -> float:
+    return max(5.0, n ** (1 / 3)) if length is None else max(1.0, float(length))
 
 
 def _losses(losses: Mapping[str, ArrayLike], benchmark: ArrayLike | None) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -463,11 +537,3 @@ def _losses(losses: Mapping[str, ArrayLike], benchmark: ArrayLike | None) -> tup
     if keep.sum() < 10:
         raise NotEnoughData(f"At least 10 dates with all losses are needed, found {int(keep.sum())}.")
     return names, np.stack(columns, axis=1)[keep], base[keep]
-
-
-def _arch() -> Any:
-    try:
-        from arch import bootstrap
-    except ImportError as error:
-        raise SetupError("This test needs the package arch: pip install 'longshort[stats]'.") from error
-    return bootstrap

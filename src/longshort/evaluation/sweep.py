@@ -204,7 +204,7 @@ class LookbackSweep:
         return {str(n): self._per_date(s.mean(axis=0)) for n, s in zip(self.lookbacks, self.forecasts, strict=True)}
 
     def chosen(self) -> dict[str, Any]:
-        """Test whether the best lookback beats the baseline, knowing that it was chosen (Hansen, 2005; extra `stats`).
+        """Test whether the best lookback beats the baseline, knowing that it was chosen (Hansen, 2005).
 
         Returns
         -------

@@ -19,11 +19,15 @@ their rows.
 
 Diebold-Mariano is always shown. It asks a harder question, whether the squared error is smaller *including* the noise
 of estimation. Challengers (ridge, autoregression) are judged on the same rows and change the sentence, never the exit
-code.
+code. Hansen's test of superior predictive ability and White's reality check ask whether any of all these forecasts is
+better than the model, and the model confidence set holds those that cannot be told from the best.
+
+What decides is cheap and done at once; bootstraps run when `Verdict.details` are first looked at.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import isfinite, nan, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEVEL = 0.05
+CONFIDENCE = 0.9  # of the model confidence set
 EDGE, NO_EVIDENCE = 0, 3
 _YEAR = "datetime64[Y]"
 
@@ -140,8 +145,10 @@ class Verdict:
         0 edge, 3 no evidence.
     sentence : str
         The answer in plain words, with its numbers.
-    details : dict
-        Everything behind it, JSON-able: benchmarks, skill by fold and year, calibration, seeds, challengers, power.
+    found : mapping
+        What decides: benchmarks, information coefficient, challengers, power, what was tried.
+    more : callable, optional
+        Returns the rest of the details; called when they are first looked at.
 
     Examples
     --------
@@ -156,7 +163,13 @@ class Verdict:
 
     exit_code: int
     sentence: str
-    details: dict[str, Any]
+    found: Mapping[str, Any]
+    more: Callable[[], Mapping[str, Any]] = dict
+
+    @cached_property
+    def details(self) -> dict[str, Any]:
+        """Everything behind the sentence, JSON-able: benchmarks, skill by fold and year, calibration, seeds, money."""
+        return _jsonable({**self.found, **self.more()})
 
     @property
     def edge(self) -> bool:
@@ -173,7 +186,7 @@ class Verdict:
 
     @property
     def remarks(self) -> list[str]:
-        """What following the forecasts earned, the order of the symbols, the coverage of intervals, the power."""
+        """All forecasts compared, what following them earned, the order of the symbols, coverage, power."""
         return remarks(self.details)
 
     def to_dict(self) -> dict[str, Any]:
@@ -212,9 +225,9 @@ def judge(evidence: Evidence) -> Verdict:
     3
     """
     case = _Case(evidence)
-    details = case.details()
-    exit_code = EDGE if details["edge"] else NO_EVIDENCE
-    return Verdict(exit_code, sentence(details), _jsonable(details))
+    found = case.decision()
+    exit_code = EDGE if found["edge"] else NO_EVIDENCE
+    return Verdict(exit_code, sentence(found), found, case.more)
 
 
 def sharpe_per_bar(evidence: Evidence) -> float | None:
@@ -304,18 +317,19 @@ class _Case:
 
     # ----------------------------------------------------------------------------------------------------- measures
 
-    def details(self) -> dict[str, Any]:
+    def decision(self) -> dict[str, Any]:
+        """What the exit code and the sentence rest on."""
         e, (first, last) = self.e, self._dates()
-        benchmarks = {name: self._benchmark(name) for name in self.baselines}
-        ic = self._ic(self.forecast)
-        passed = {
-            n: b["clark_west"]["p"] is not None and b["clark_west"]["p"] < self.level for n, b in benchmarks.items()
-        }
+        self.benchmarks = {name: self._benchmark(name) for name in self.baselines}
+        self.challengers = {name: self._challenger(c) for name, c in e.challengers.items()}
+        ps = {name: b["clark_west"]["p"] for name, b in self.benchmarks.items()}
+        passed = {name: p is not None and p < self.level for name, p in ps.items()}
         skill = st.skill_test(self.loss_model, self.loss_naive[self.best], self.horizon)
         low, high = skill.interval()
-        years = 1970 + e.time.astype("datetime64[ns]").astype(_YEAR).astype(int)
-        found = {
-            "edge": is_edge(self.actual, self.masked(self.forecast), self.baselines, self.horizon, self.level),
+        ic = self._ic(self.forecast)
+        self.edge = all(passed.values()) and ic["ic"] > 0
+        return {
+            "edge": self.edge,
             "level": self.level,
             "tried": e.tried,
             "name": e.name,
@@ -325,34 +339,41 @@ class _Case:
             "last": last,
             "n_rows": self.n_rows,
             "n_cells": self.n_cells,
-            "benchmarks": benchmarks,
+            "benchmarks": self.benchmarks,
             "passed": passed,
             "best_naive": self.best,
             "skill": skill.mean,
             "skill_low": low,
             "skill_high": high,
             **ic,
+            "challengers": self.challengers,
+            "power": self._power(),
+            "trials": e.trials,
+            "trials_where": e.trials_where,
+            "reads": e.reads,
+            "failures": list(e.failures),
+        }
+
+    def more(self) -> dict[str, Any]:
+        """The rest of the details."""
+        e = self.e
+        years = 1970 + e.time.astype("datetime64[ns]").astype(_YEAR).astype(int)
+        comparison = self._comparison()
+        return {
             "rank_ic": self._rank_ic(),
             **self._hits(self.forecast),
             "r2": self._r2(),
             "skill_by_fold": self._skill_by(e.fold, "fold"),
             "skill_by_year": self._skill_by(years if e.dated else None, "year"),
             "seeds": self._seeds(),
-            "challengers": {n: self._challenger(c) for n, c in e.challengers.items()},
             "calibration": self._calibration(),
             "lag_copy": self._lag_copy(),
-            "power": self._power(),
+            "comparison": comparison,
             "money": self._money(),
             "cross_section": cross_section(self.masked(self.actual), self.masked(self.forecast), self.horizon),
             "coverage": self._coverage(),
-            "trials": e.trials,
-            "trials_where": e.trials_where,
-            "reads": e.reads,
-            "failures": list(e.failures),
+            "table": self._table(comparison),
         }
-        found["lag_copy"]["alarm"] &= not found["edge"]
-        found["table"] = self._table(found)
-        return found
 
     def _dates(self) -> tuple[str | None, str | None]:
         if not self.e.dated:
@@ -470,12 +491,9 @@ class _Case:
         both = np.isfinite(loss) & np.isfinite(self.loss_model)
         if not both.any():
             return {"mse": nan, "skill": nan, "ic": nan, "dm": nan, "dm_p": None, "n": 0, "says": "unknown"}
-        if dm.p_greater < LEVEL:
-            says = "worse"
-        elif dm.p_greater > 1 - LEVEL:
-            says = "better"
-        else:
-            says = "as well"
+        says = "as well"
+        if dm.p_two_sided < LEVEL:
+            says = "worse" if dm.mean > 0 else "better"
         return {
             "mse": float(np.nanmean(loss)),
             "skill": st.skill_test(loss, self.loss_naive[self.best], self.horizon).mean,
@@ -521,7 +539,11 @@ class _Case:
             return {"alarm": False, "distance_to_last": None, "distance_to_outcome": None}
         f, a = self.forecast[self.keep], self.actual[self.keep]
         to_last, to_outcome = sqrt(float(np.mean(f**2))), sqrt(float(np.mean((f - a) ** 2)))
-        return {"alarm": to_last < to_outcome, "distance_to_last": to_last, "distance_to_outcome": to_outcome}
+        return {
+            "alarm": to_last < to_outcome and not self.edge,
+            "distance_to_last": to_last,
+            "distance_to_outcome": to_outcome,
+        }
 
     def _money(self) -> dict[str, Any] | None:
         """What following the signs of the forecasts earned; None where returns are not known or not forecast."""
@@ -561,13 +583,44 @@ class _Case:
         found = {"independent_rows": n, "detectable_ic": st.detectable_ic(n, self.level)}
         return found | {f"power_at_{ic:g}": st.power(ic, n, self.level) for ic in (0.02, 0.05, 0.1)}
 
-    def _table(self, d: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+    def _comparison(self) -> dict[str, Any] | None:
+        """Is any other forecast better than the model, and which cannot be told from the best? None for few dates.
+
+        A challenger that is silent on more than a tenth of the dates, because it failed in a fold, is left out.
+        """
+        losses = {n: self.loss(self.judged(c)) for n, c in self.e.challengers.items()}
+        dates = np.isfinite(self.loss_model)
+        losses = {n: v for n, v in losses.items() if np.isfinite(v[dates]).mean() > 0.9}
+        others = {n: v for n, v in (self.loss_naive | losses).items() if n != self.e.name}
+        common = dates & np.isfinite(np.stack(list(others.values()))).all(axis=0)
+        if common.sum() < 30:
+            return None
+        others, own = {n: v[common] for n, v in others.items()}, self.loss_model[common]
+        length = max(5.0, len(own) ** (1 / 3), 3.0 * self.horizon)
+        superior = selection.superior_ability(others, own, length)
+        kept = selection.confidence_set({self.e.name: own} | others, length)
+        return {
+            "dates": len(own),
+            "spa_p": superior["spa"],
+            "reality_check_p": superior["reality_check"],
+            "best_other": superior["best"],
+            "confidence": CONFIDENCE,
+            "confidence_set_p": kept,
+            "confidence_set": [name for name, p in kept.items() if p > 1 - CONFIDENCE],
+            "block_length": length,
+        }
+
+    def _table(self, comparison: Mapping[str, Any] | None) -> dict[str, dict[str, float | None]]:
+        """One row a forecast; tests are those of the model against the row."""
         rows = {}
         seen: dict[str, np.ndarray] = {self.e.name: self.e.forecast, **self.e.baselines, **self.e.challengers}
         actual = np.asarray(self.e.actual, np.float64).reshape(self.keep.shape)
+        in_set = {} if comparison is None else comparison["confidence_set_p"]
         for name, raw in seen.items():
             raw, judged = np.asarray(raw, np.float64).reshape(self.keep.shape), self.judged(raw)
             a, f = np.where(self.keep, actual, nan), np.where(self.keep, raw, nan)
+            west, mariano = (self.benchmarks.get(name, {}).get(test, {}) for test in ("clark_west", "diebold_mariano"))
+            rival = self.challengers.get(name, {})
             rows[name] = {
                 "rmse": metrics.rmse(a, f),
                 "mae": metrics.mae(a, f),
@@ -575,13 +628,11 @@ class _Case:
                 "ic": self._ic(judged)["ic"],
                 "hit_rate": self._hits(judged)["hit_rate"],
                 "r2": metrics.r2(a, f),
-                "clark_west_p": d["benchmarks"].get(name, {}).get("clark_west", {}).get("p"),
-                "diebold_mariano": (d["benchmarks"].get(name, {}).get("diebold_mariano") or {}).get("statistic"),
-                "diebold_mariano_p": (d["benchmarks"].get(name, {}).get("diebold_mariano") or {}).get("p"),
+                "clark_west_p": west.get("p"),
+                "diebold_mariano": rival.get("dm", mariano.get("statistic")),
+                "diebold_mariano_p": rival.get("dm_p", mariano.get("p")),
+                "confidence_set_p": in_set.get(name),
             }
-            if name in d["challengers"]:
-                rows[name]["diebold_mariano"] = d["challengers"][name]["dm"]
-                rows[name]["diebold_mariano_p"] = d["challengers"][name]["dm_p"]
         return rows
 
 

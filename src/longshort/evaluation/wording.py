@@ -38,7 +38,7 @@ def _size(d: dict[str, Any]) -> str:
 
 
 def _challengers(d: dict[str, Any]) -> str:
-    ways = {"better": "significantly better", "as well": "as well", "worse": "worse"}
+    ways = {"better": "significantly better", "as well": "as well", "worse": "significantly worse"}
     parts = []
     for says, words in ways.items():
         names = [n for n, c in d["challengers"].items() if c["says"] == says]
@@ -68,9 +68,36 @@ def _ordinal(n: int) -> str:
 
 
 def remarks(d: dict[str, Any]) -> list[str]:
-    """Return, a line each, what else the rows show: money, order of the symbols, coverage, power."""
-    lines = [_money(d.get("money")), _order(d.get("cross_section")), _coverage(d.get("coverage") or []), _power(d)]
+    """Return, a line each, what else the rows show: all forecasts compared, lag, money, order, coverage, power."""
+    lines = [
+        _comparison(d.get("comparison"), d["name"]),
+        _lag(d.get("lag_copy"), d["name"]),
+        _money(d.get("money")),
+        _order(d.get("cross_section")),
+        _coverage(d.get("coverage") or []),
+        _power(d),
+    ]
     return [line for line in lines if line]
+
+
+def _comparison(c: dict[str, Any] | None, name: str) -> str:
+    if not c:
+        return ""
+    n, best = len(c["confidence_set_p"]) - 1, plain(c["best_other"])
+    tests = f"superior predictive ability p {_p(c['spa_p'])}, reality check p {_p(c['reality_check_p'])}"
+    found = f"{best} beats {name}" if c["spa_p"] < 0.05 else f"none is shown to beat {name}"
+    among = "the other forecast" if n == 1 else f"the {n} other forecasts at once"
+    kept = _list([plain(one) for one in c["confidence_set_p"] if one in c["confidence_set"]][::-1])
+    return f"Against {among}: {found} ({tests}); cannot be told from the best at {c['confidence']:.0%}: {kept}."
+
+
+def _lag(lag: dict[str, Any] | None, name: str) -> str:
+    if not lag or not lag["alarm"]:
+        return ""
+    return (
+        f"Lag copy: {name} stays nearer to the last close (distance {lag['distance_to_last']:.2%}) than to the close "
+        f"it is for ({lag['distance_to_outcome']:.2%})."
+    )
 
 
 def _money(m: dict[str, Any] | None) -> str:
@@ -80,7 +107,9 @@ def _money(m: dict[str, Any] | None) -> str:
     even = f"breaks even at {m['break_even_bp']:.1f} bp" if m["break_even_bp"] > 0 else "loses even at no cost"
     return (
         f"Following the signs at {m['cost_bp']:g} bp a trade: Sharpe {_n(m['sharpe'])} ({_n(m['sharpe_low'])} to "
-        f"{_n(m['sharpe_high'])}), above what luck gives{tried} with probability {_n(m['deflated_probability'])}; "
+        f"{_n(m['sharpe_high'])}), above zero with probability {_n(m['probability'])} and above what luck gives{tried} "
+        f"with probability {_n(m['deflated_probability'])}; deepest fall {_n(m['max_drawdown'], '.0%')} "
+        f"({_n(m['max_drawdown_low'], '.0%')} to {_n(m['max_drawdown_high'], '.0%')}); "
         f"{even}; the same positions at random moments did as well in "
         f"{100 * m['random_entries_p']:.0f} % of draws; buy and hold {_n(m['buy_and_hold']['sharpe'])}."
     )

@@ -37,6 +37,7 @@ METRICS = {
     "clark_west_p": "Clark-West p",
     "diebold_mariano": "Diebold-Mariano",
     "diebold_mariano_p": "its p",
+    "confidence_set_p": "p in the confidence set",
 }
 MAX_PANELS = 8  # symbols drawn one by one; all of them are in the table
 
