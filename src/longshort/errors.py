@@ -14,7 +14,9 @@
     +-- NotFitted (AttributeError)         predict before fit
     +-- TrainingError (ArithmeticError)    non-finite loss or gradient
     +-- ArtifactError (ValueError)         a saved thing is missing, damaged, foreign or newer than this version
-    +-- LedgerError                        the record of trials was edited or cut
+    +-- LedgerError                        the record of trials was edited or cut; an account does not add up
+    +-- OrderError (ValueError)            an order, an amount or a currency that no account can take
+    |   +-- CausalityError                 a fill that is not later than the decision behind it
     +-- SetupError (ImportError)           an extra, a compiler or a processor feature is missing
 
     DataWarning (UserWarning)              the data are usable but not all that was asked for
@@ -82,7 +84,15 @@ class ArtifactError(LongshortError, ValueError):
 
 
 class LedgerError(LongshortError):
-    """The record of trials was edited, reordered or cut."""
+    """The record of trials was edited, reordered or cut, or an account does not add up."""
+
+
+class OrderError(LongshortError, ValueError):
+    """An order, an amount or a currency is not one that an account can take."""
+
+
+class CausalityError(OrderError):
+    """A fill is not later than the decision behind it."""
 
 
 class SetupError(LongshortError, ImportError):

@@ -1,0 +1,1 @@
+"""The parts of `orders`: units, messages, costs, accounts."""

@@ -1,0 +1,281 @@
+"""Accounts: cash and positions as whole numbers, changed by fills and postings only.
+
+Every account keeps two books at once. One is cash and lots; the other is what the open positions cost (`basis`) and
+what the closed ones made (`realised`). After any sequence of messages
+
+    cash + basis = deposits + realised - commission + dividends + ...
+
+holds to the micro-unit, and `Account.audit` raises if it ever does not.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, LedgerError, OrderError, UnknownName, did_you_mean
+from .messages import POSTINGS, Fill, Posting
+from .units import MICRO, MOST_MICRO, Instrument, Money, Shares, micro_of
+
+
+@dataclass(frozen=True)
+class Margin:
+    """How much of its positions an account must own.
+
+    Parameters
+    ----------
+    initial : float, default=0.5
+        Equity over gross value that a new position needs (Regulation T); 1 is an account that borrows nothing.
+    maintenance_long, maintenance_short : float, default=0.25, 0.3
+        Below it everything is sold at the next opening.
+    shorts : bool, default=True
+        Whether it may sell short.
+
+    Examples
+    --------
+    >>> Margin.cash()
+    Margin(initial=1.0, maintenance_long=0.0, maintenance_short=0.0, shorts=False)
+    """
+
+    initial: float = 0.5
+    maintenance_long: float = 0.25
+    maintenance_short: float = 0.3
+    shorts: bool = True
+
+    def __post_init__(self):
+        for name in ("initial", "maintenance_long", "maintenance_short"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must be a share of the value from 0 to 1, was {getattr(self, name)!r}.")
+
+    @classmethod
+    def cash(cls) -> "Margin":
+        """Return the rules of an account that neither borrows nor sells short."""
+        return cls(1.0, 0.0, 0.0, shorts=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What is held of one symbol.
+
+    Parameters
+    ----------
+    symbol : str
+        Which.
+    quantity : Shares
+        Below zero for a short.
+    entry_price : float
+        Average, in today's shares; NaN without a position.
+    basis : Money
+        What the open position cost; below zero what a short brought in.
+    realised : Money
+        What closed parts made, before commissions.
+
+    Examples
+    --------
+    >>> account = Account(1000, ["KO"])
+    >>> account.apply(Fill("1", "KO", 0, 10, 50_000_000, 0))
+    >>> account.position("KO")
+    Position(symbol='KO', quantity=Shares(10), entry_price=50.0, basis=Money(500.00 USD), realised=Money(0.00 USD))
+    """
+
+    symbol: str
+    quantity: Shares
+    entry_price: float
+    basis: Money
+    realised: Money
+
+
+class Account:
+    """Cash and positions in one currency.
+
+    Parameters
+    ----------
+    cash : float, int, str or Money
+        To begin with.
+    instruments : sequence of Instrument or str
+        What may be held, in the order of every array; a name alone is shares of one lot and cents.
+
+    Attributes
+    ----------
+    cash_micro : int
+        Millionths.
+    lots : int64 array (n_symbols,)
+        Held, below zero for shorts.
+    shares : float array (n_symbols,)
+        The same in shares.
+    entry_price : float array (n_symbols,)
+        Average price of the open positions, NaN without.
+    totals : dict of str to int
+        What was paid and received so far by kind, micro: "commission", "spread", "impact" (both inside the prices) and
+        every kind of `Posting`.
+
+    Raises
+    ------
+    OrderError
+        Currencies differ, or an amount is beyond the ledger.
+
+    Examples
+    --------
+    >>> account = Account(100_000, ["AAPL", "SPY"])
+    >>> account.apply(Fill("1", "SPY", 0, -50, 400_000_000, 1_000_000))
+    >>> account.cash, account.equity(np.array([np.nan, 390.0]))
+    (Money(119999.00 USD), Money(100499.00 USD))
+    >>> Account(Money.of(1, "EUR"), ["AAPL"])
+    Traceback (most recent call last):
+    longshort.errors.OrderError: Cash is in EUR, but AAPL is traded in USD. One account holds one currency.
+    """
+
+    def __init__(self, cash: "float | int | str | Money", instruments: "Sequence[Instrument | str]"):
+        listed = tuple(i if isinstance(i, Instrument) else Instrument(i) for i in instruments)
+        if isinstance(cash, Money):
+            self.currency, self.cash_micro = cash.currency, cash.micro
+        else:
+            self.currency, self.cash_micro = listed[0].currency if listed else "USD", micro_of(cash)
+        for instrument in listed:
+            if instrument.currency != self.currency:
+                raise OrderError(
+                    f"Cash is in {self.currency}, but {instrument.symbol} is traded in {instrument.currency}. "
+                    "One account holds one currency."
+                )
+        self.instruments = listed
+        self.symbols = tuple(i.symbol for i in listed)
+        self.index = {symbol: j for j, symbol in enumerate(self.symbols)}
+        if len(self.index) < len(listed):
+            raise InputError(f"Symbols must differ, were {self.symbols}.")
+        n = len(listed)
+        self.lots = np.zeros(n, np.int64)
+        self.shares = np.zeros(n)
+        self.entry_price = np.full(n, nan)
+        self.basis_micro = [0] * n
+        self.realised_micro = [0] * n
+        self.totals: dict[str, int] = dict.fromkeys(("commission", "spread", "impact", *POSTINGS), 0)
+        self.totals["deposit"] = self.cash_micro
+        self.sizes = np.array([i.lot * i.multiplier for i in listed])
+        """Money per lot at a price of one."""
+        self._plain = all(i.units == 10**8 for i in listed)
+
+    @property
+    def cash(self) -> Money:
+        """Cash, below zero when borrowed."""
+        return Money(self.cash_micro, self.currency)
+
+    def apply(self, news: "Fill | Posting") -> None:
+        """Take in a fill or a posting."""
+        if type(news) is Fill:
+            self._filled(news)
+        elif type(news) is Posting:
+            self._posted(news)
+        else:
+            raise OrderError(f"An account takes fills and postings, was {news!r}.")
+
+    def _filled(self, fill: Fill) -> None:
+        j = self._column(fill.symbol)
+        instrument, lots = self.instruments[j], fill.lots
+        value = instrument.value_micro(lots, fill.price_micro)
+        self.cash_micro -= value + fill.commission_micro
+        totals = self.totals
+        totals["commission"] -= fill.commission_micro
+        totals["spread"] -= fill.spread_micro
+        totals["impact"] -= fill.impact_micro
+        held = int(self.lots[j])
+        if held and (held > 0) != (lots > 0):
+            closed = lots if abs(lots) <= abs(held) else -held
+            proceeds = value if closed == lots else instrument.value_micro(closed, fill.price_micro)
+            part = self.basis_micro[j] * -closed // held
+            self.basis_micro[j] += value - proceeds - part
+            self.realised_micro[j] -= proceeds + part
+        else:
+            self.basis_micro[j] += value
+        self._hold(j, held + lots)
+
+    def _hold(self, j: int, lots: int) -> None:
+        self.lots[j] = lots
+        self.shares[j] = lots * self.instruments[j].lot
+        self.entry_price[j] = self.basis_micro[j] / (lots * self.sizes[j] * MICRO) if lots else nan
+
+    def _posted(self, posting: Posting) -> None:
+        if posting.kind not in self.totals:
+            raise UnknownName(f"A posting's kind was {posting.kind!r}. {did_you_mean(posting.kind, self.totals)}")
+        self.cash_micro += posting.cash_micro
+        self.totals[posting.kind] += posting.cash_micro
+        if posting.lots:
+            j = self._column(posting.symbol)
+            self._hold(j, int(self.lots[j]) + posting.lots)
+
+    def _column(self, symbol: str) -> int:
+        try:
+            return self.index[symbol]
+        except KeyError:
+            raise UnknownName(f"The account has no {symbol!r}. {did_you_mean(symbol, self.symbols)}") from None
+
+    def equity_micro(self, price_micro: np.ndarray) -> int:
+        """Return cash plus positions at prices, int64 (n_symbols,); prices of what is not held do not matter."""
+        held = np.flatnonzero(self.lots)
+        if not len(held):
+            return self.cash_micro
+        lots, prices = self.lots[held], price_micro[held]
+        if not float(np.abs(lots * self.sizes[held]) @ prices) < MOST_MICRO:
+            raise OrderError(f"Positions are worth more than the ledger counts ({MOST_MICRO // MICRO:,}).")
+        if self._plain:
+            return self.cash_micro + int(lots @ prices)
+        each = zip(held.tolist(), lots.tolist(), prices.tolist(), strict=True)
+        return self.cash_micro + sum(self.instruments[j].value_micro(n, p) for j, n, p in each)
+
+    def equity(self, prices: np.ndarray) -> Money:
+        """Return cash plus positions at prices given as floats (n_symbols,)."""
+        micro = np.rint(np.nan_to_num(np.asarray(prices, np.float64)) * MICRO).astype(np.int64)
+        if not np.isfinite(np.asarray(prices, np.float64)[self.lots != 0]).all():
+            raise OrderError("Every symbol that is held needs a finite price.")
+        return Money(self.equity_micro(micro), self.currency)
+
+    def position(self, symbol: str) -> Position:
+        """Return what is held of a symbol."""
+        j = self._column(symbol)
+        basis, realised = (Money(book[j], self.currency) for book in (self.basis_micro, self.realised_micro))
+        return Position(symbol, Shares(int(self.lots[j])), float(self.entry_price[j]), basis, realised)
+
+    def positions(self) -> dict[str, Position]:
+        """Return what is held, by symbol."""
+        return {self.symbols[j]: self.position(self.symbols[j]) for j in np.flatnonzero(self.lots)}
+
+    def audit(self) -> None:
+        """Raise `LedgerError` unless the two books agree to the micro-unit."""
+        posted = sum(self.totals[k] for k in self.totals if k not in ("spread", "impact"))
+        left, right = self.cash_micro + sum(self.basis_micro), posted + sum(self.realised_micro)
+        if left != right:
+            raise LedgerError(
+                f"The account does not add up: cash {self.cash_micro} + basis {sum(self.basis_micro)} should be "
+                f"{right} micro-{self.currency}, off by {left - right}. Report this with the journal."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return cash, positions and totals, exact, as a JSON-able mapping."""
+        return {
+            "currency": self.currency,
+            "cash_micro": self.cash_micro,
+            "lots": self.lots.tolist(),
+            "basis_micro": list(self.basis_micro),
+            "realised_micro": list(self.realised_micro),
+            "totals": dict(self.totals),
+        }
+
+    def __repr__(self) -> str:
+        held = ", ".join(f"{p.quantity.lots} {p.symbol}" for p in self.positions().values())
+        return f"Account({self.cash}{'; ' + held if held else ''})"
+
+
+def replayed(cash: "float | int | str | Money", instruments: Any, news: "Iterable[Fill | Posting]") -> Account:
+    """Return the account that a sequence of fills and postings leaves.
+
+    Examples
+    --------
+    >>> replayed(1000, ["KO"], [Fill("1", "KO", 0, 10, 50_000_000, 1_000_000)])
+    Account(499.00 USD; 10 KO)
+    """
+    account = Account(cash, instruments)
+    for one in news:
+        account.apply(one)
+    account.audit()
+    return account
