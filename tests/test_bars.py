@@ -541,3 +541,49 @@ def test_they_show_themselves():
     assert "2020-12-31" in page
     assert repr(bars.until(0)).startswith("Bars(0 x 1D bars, 2 symbols")
     assert len(repr(random_walk(3, 500))) < 300
+
+
+# ---------------------------------------------------------------------------------------------- actions of other bars
+
+
+def hours(symbols, closes, **more):
+    stamps = [f"{day}T{hour}:00" for day in ("2020-08-28", "2020-08-31", "2020-09-01") for hour in (15, 20)]
+    return Bars.from_arrays(stamps, symbols, {"close": closes}, calendar="XNYS", bar_size="1h", **more)
+
+
+def test_actions_of_daily_bars_take_effect_with_the_first_bar_of_their_session():
+    days = ["2020-08-27T20:00", "2020-08-28T20:00", "2020-08-31T20:00", "2020-09-02T20:00"]
+    daily = Bars.from_arrays(
+        days,
+        ["Y", "X"],
+        {"close": [[50.0, 400.0], [50.0, 400.0], [49.0, 100.0], [49.0, 100.0]]},
+        split=[[1, 1], [1, 1], [1, 4], [2, 1]],  # the last one lies after the intraday bars
+        dividend=[[0, 0], [0, 0], [1, 0], [0, 0]],
+        calendar="XNYS",
+    )
+    bars = hours(["X", "Y"], [[400, 50], [400, 50], [100, 49], [102, 49], [101, 49], [101, 49]]).with_actions(daily)
+    assert bars.split[:, 0].tolist() == [1, 1, 4, 1, 1, 1]
+    assert bars.dividend[:, 1].tolist() == [0, 0, 1, 0, 0, 0]
+    np.testing.assert_allclose(bars.adjusted("close")[:, 0], [400, 400, 400, 408, 404, 404])
+    np.testing.assert_allclose(bars.adjusted("close")[:, 1], 50.0)
+    assert bars.until("2020-08-28").factor.tolist() == [[1, 1], [1, 1]]
+
+
+def test_an_action_on_a_session_without_bars_takes_effect_with_the_next_one():
+    daily = Bars.from_arrays(
+        ["2020-08-28T20:00", "2020-08-31T20:00"], "X", {"close": [400.0, 100.0]}, split=[1, 4], calendar="XNYS"
+    )
+    bars = Bars.from_arrays(
+        ["2020-08-28T20:00", "2020-09-01T14:00"], "X", {"close": [400.0, 101.0]}, calendar="XNYS", bar_size="1h"
+    )
+    assert bars.with_actions(daily).split.ravel().tolist() == [1, 4]
+
+
+def test_actions_are_neither_counted_twice_nor_taken_from_strangers():
+    own = hours("X", [4.0, 4, 2, 2, 2, 2], split=[1, 1, 2, 1, 1, 1])
+    with pytest.raises(InputError, match="would count twice"):
+        own.with_actions(own)
+    with pytest.raises(UnknownName, match="no symbol 'Z'"):
+        hours("Z", [4.0, 4, 2, 2, 2, 2]).with_actions(own)
+    with pytest.raises(InputError, match="with_actions needs Bars"):
+        hours("X", [4.0, 4, 2, 2, 2, 2]).with_actions({})

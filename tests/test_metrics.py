@@ -41,6 +41,19 @@ def test_hit_rate_interval_agrees_with_statsmodels_wilson():
     assert m.hit_rate_interval(ACTUAL, FORECAST) == pytest.approx(expected, rel=1e-12)
 
 
+def test_matthews_correlation_is_that_of_the_confusion_table():
+    up, said = np.sign(ACTUAL), np.sign(FORECAST)
+    hits, misses = np.sum((up > 0) & (said > 0)), np.sum((up > 0) & (said < 0))
+    false, rejected = np.sum((up < 0) & (said > 0)), np.sum((up < 0) & (said < 0))
+    products = float(hits + false) * (hits + misses) * (rejected + false) * (rejected + misses)
+    expected = (float(hits) * rejected - float(false) * misses) / products**0.5
+    assert m.matthews_correlation(ACTUAL, FORECAST) == pytest.approx(expected, rel=1e-12)
+    assert m.matthews_correlation(ACTUAL, -FORECAST) == pytest.approx(-expected, rel=1e-12)
+    assert m.matthews_correlation(up + 5, said + 5, centre=5) == pytest.approx(expected, rel=1e-12)
+    assert np.isnan(m.matthews_correlation(ACTUAL, np.ones_like(ACTUAL)))
+    assert m.matthews_correlation([1, -1, np.nan, 1], [1, -1, 1, 0]) == 1.0
+
+
 def test_hit_rate_of_prices_is_measured_from_the_last_close():
     last = np.array([100.0, 100.0, 100.0])
     assert m.hit_rate([101.0, 99.0, 100.0], [100.5, 100.5, 120.0], centre=last) == 0.5  # the unchanged day is no test

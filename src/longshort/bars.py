@@ -576,6 +576,41 @@ class Bars:
             raise PriceError(f"Series {label!r} should be finite numbers or NaN, but it has infinities.")
         return self._replace(keep=("dates", "factor", "split_factor"), fields={**self._fields, label: field})
 
+    def with_actions(self, other: "Bars") -> "Bars":
+        """Return the bars with the splits and dividends of other bars, each at the first bar of its session or later.
+
+        For intraday bars, whose sources rarely have any, beside daily ones of the same symbols.
+
+        Parameters
+        ----------
+        other : Bars
+            Of at least these symbols; only their actions are read.
+
+        Examples
+        --------
+        >>> daily = Bars.from_arrays(
+        ...     ["2020-08-28T20:00", "2020-08-31T20:00"], "X", {"close": [500.0, 129.0]}, split=[1, 4], calendar="XNYS"
+        ... )
+        >>> hours = ["2020-08-28T19:00", "2020-08-28T20:00", "2020-08-31T14:00", "2020-08-31T15:00"]
+        >>> hourly = Bars.from_arrays(hours, "X", {"close": [499.0, 500.0, 127.0, 128.0]}, calendar="XNYS")
+        >>> hourly.with_actions(daily).adjusted("close").ravel().tolist()
+        [499.0, 500.0, 508.0, 512.0]
+        """
+        require_bars(other, "with_actions")
+        if (self.split != 1.0).any() or (self.dividend != 0.0).any():
+            raise InputError(
+                "Bars with splits or dividends of their own cannot be given others: they would count twice."
+            )
+        theirs, rows = other.select(self.symbols), np.searchsorted(self.dates, other.dates)
+        split, dividend = np.ones(self.shape), np.zeros(self.shape)
+        for i, j in np.argwhere((theirs.split != 1.0) | (theirs.dividend != 0.0)):
+            if rows[i] < len(self):  # what comes after the last bar is not known yet
+                split[rows[i], j] *= theirs.split[i, j]
+                dividend[rows[i], j] += theirs.dividend[i, j]
+        made = self._replace(keep=("dates",), split=split, dividend=dividend)
+        made._check_actions()
+        return made
+
     # -- showing -----------------------------------------------------------------------------------------------------
 
     def to_pandas(self, symbol: str | None = None, adjust: str | None = None) -> "pd.DataFrame":

@@ -32,6 +32,27 @@ def test_known_answers():
         np.testing.assert_allclose(target.compute(FIVE)[:, 0], values, rtol=1e-14, err_msg=str(target))
 
 
+def test_a_dead_band_leaves_small_moves_out_on_either_side_of_its_own():
+    nan = np.nan
+    for up, down, expected in (
+        (0.1, None, [1.0, 0.0, nan, 1.0, nan]),  # a rise of 10 % is on the edge, and counts
+        (0.11, None, [nan, 0.0, nan, 1.0, nan]),
+        (None, 0.2, [1.0, nan, nan, 1.0, nan]),
+        (0.2, 0.09, [nan, 0.0, nan, 1.0, nan]),
+    ):
+        target = f.forward_direction(up=up, down=down)
+        np.testing.assert_array_equal(target.compute(FIVE)[:, 0], expected, err_msg=str((up, down)))
+        assert f.Target.from_dict(target.to_dict()) == target
+    assert f.forward_direction().to_dict() == {
+        "kind": "direction", "horizon": 1, "entry": "close", "estimator": "close"
+    }  # fmt: skip
+    for bad in (0, -0.01, np.nan, True, "1%"):
+        with pytest.raises(InputError, match="direction's up must be a finite number above 0"):
+            f.forward_direction(up=bad)
+    with pytest.raises(InputError, match="Only moves, barriers and directions have down"):
+        f.Target("return", down=0.1)
+
+
 def test_volatility_is_the_root_of_the_mean_variance_of_the_next_bars():
     returns = np.diff(np.log(CLOSE))
     values = f.forward_volatility(2).compute(FIVE)[:, 0]

@@ -37,6 +37,26 @@ def test_the_estimator_given_is_left_untouched():
     assert not hasattr(given, "weights")
 
 
+class Counter(LeastSquares):
+    """A classifier that says of every row the share of each class it has seen."""
+
+    def fit(self, X, y):
+        self.classes_, counts = np.unique(y, return_counts=True)
+        self.shares = counts / counts.sum()
+        return self
+
+    def predict_proba(self, X):
+        return np.tile(self.shares, (len(X), 1))
+
+
+def test_a_classifier_forecasts_the_probability_of_a_rise():
+    bars, target = synthetic.random_walk(300, seed=5), f.forward_direction()
+    model = Regressor(Counter(), INPUTS, target).fit(bars)
+    assert model.predict(bars).mean[-1, 0] == pytest.approx(np.nanmean(target.compute(bars)[model.warmup :]))
+    rising = f.forward_direction(up=0.9, down=0.001)  # nothing rises by 90 %
+    assert Regressor(Counter(), INPUTS, rising).fit(bars).predict(bars).mean[-1, 0] == 0.0
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("make", [gradient_boosting, support_vectors])
 def test_scikit_learns_regressors_find_a_planted_signal_and_row_t_needs_nothing_later(make):

@@ -41,7 +41,8 @@ class Target:
     estimator : {"close", "parkinson", "garman_klass"}, default="close"
         How the volatility of a bar is measured.
     up, down : float, optional
-        Of moves and barriers: how far the price must go, in deviations of a log return over the horizon.
+        Of moves and barriers: how far the price must go, in deviations of a log return over the horizon. Of directions:
+        the smallest rise and fall that count, as returns.
 
     Examples
     --------
@@ -72,9 +73,13 @@ class Target:
             raise InputError(f"Only volatility has an estimator; for a {self.kind} it was {self.estimator!r}.")
         for name in ("up", "down"):
             value = getattr(self, name)
-            if self.kind not in WIDTHS:
+            if self.kind == "direction" and value is None:
+                continue
+            if self.kind not in (*WIDTHS, "direction"):
                 if value is not None:
-                    raise InputError(f"Only moves and barriers have {name}; for a {self.kind} it was {value!r}.")
+                    raise InputError(
+                        f"Only moves, barriers and directions have {name}; for a {self.kind} it was {value!r}."
+                    )
             elif isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
                 raise InputError(f"A {self.kind}'s {name} must be a finite number above 0, was {value!r}.")
             else:
@@ -129,7 +134,9 @@ class Target:
             return ratio - 1.0
         if self.kind in WIDTHS:
             return self._touched(close)
-        return np.where(ratio > 1, 1.0, np.where(ratio < 1, 0.0, np.nan))
+        rose = ratio > 1 if self.up is None else ratio - 1.0 >= self.up
+        fell = ratio < 1 if self.down is None else ratio - 1.0 <= -self.down
+        return np.where(rose, 1.0, np.where(fell, 0.0, np.nan))
 
     def _touched(self, close: np.ndarray) -> np.ndarray:
         """Return, at each bar, 1, -1 or 0 for the decision `horizon` bars before: which level was passed (first)."""
@@ -252,12 +259,26 @@ def forward_log_return(horizon: int = 1, entry: str = "close") -> Target:
     return Target("log_return", horizon, entry)
 
 
-def forward_direction(horizon: int = 1, entry: str = "close") -> Target:
+def forward_direction(
+    horizon: int = 1, entry: str = "close", up: float | None = None, down: float | None = None
+) -> Target:
     """Direction of the return over the next `horizon` bars: 1 up, 0 down, NaN for exactly unchanged.
+
+    Parameters
+    ----------
+    horizon : int, default=1
+        Bars ahead.
+    entry : {"close", "next_open"}, default="close"
+        Price the return starts from.
+    up, down : float, optional
+        Smallest rise and fall that count, as returns: 0.0055 and 0.005 are those of Xu and Cohen (2018). What lies
+        between is NaN. By default any change counts.
 
     Notes
     -----
     An unchanged price is neither: no bet on it is won or lost, so such rows are left out of training and judgement.
+    With a dead band the outcome decides which rows are judged, so hit rates hold for days that move, which nobody knows
+    beforehand.
     Look-ahead: the last `horizon` rows are NaN; the value is known `horizon` bars late.
 
     Examples
@@ -265,8 +286,10 @@ def forward_direction(horizon: int = 1, entry: str = "close") -> Target:
     >>> from longshort import features as f
     >>> print(f.forward_direction().info)
     direction over the next bar
+    >>> f.forward_direction(up=0.0055, down=0.005).to_dict()["down"]
+    0.005
     """
-    return Target("direction", horizon, entry)
+    return Target("direction", horizon, entry, up=up, down=down)
 
 
 def forward_volatility(horizon: int = 1, estimator: str = "close") -> Target:

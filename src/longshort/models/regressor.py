@@ -27,7 +27,8 @@ class Regressor(ReadsFeatures):
     Parameters
     ----------
     estimator : object
-        With `fit(X, y)` and `predict(X)`; a copy of it is fitted. Scaling belongs inside it (a `Pipeline`).
+        With `fit(X, y)` and `predict(X)`; a copy of it is fitted. Scaling belongs inside it (a `Pipeline`). For a
+        direction also a classifier with `predict_proba(X)`: its probability of a rise is the forecast.
     features : sequence of Feature or FeatureSet
         What it reads.
     target : Target
@@ -90,9 +91,16 @@ class Regressor(ReadsFeatures):
         full = np.isfinite(inputs).all(axis=-1)
         rows, told = inputs[full], []
         for at in range(0, len(rows), ROWS):
-            told.append(np.asarray(self.estimator_.predict(rows[at : at + ROWS]), np.float64).reshape(-1))
+            told.append(self._told(rows[at : at + ROWS]))
         values[full] = np.concatenate(told) if told else np.zeros(0)
         return np.maximum(values, 0.0) if self.target.info.kind == "volatility" else values
+
+    def _told(self, rows: np.ndarray) -> np.ndarray:
+        """What the estimator says of some rows; of a direction's rise, the probability where it has one."""
+        if self.target.info.kind == "direction" and callable(getattr(self.estimator_, "predict_proba", None)):
+            classes, shares = list(self.estimator_.classes_), np.asarray(self.estimator_.predict_proba(rows))
+            return shares[:, classes.index(1.0)] if 1.0 in classes else np.zeros(len(rows))
+        return np.asarray(self.estimator_.predict(rows), np.float64).reshape(-1)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a JSON-able mapping; the estimator as its own description."""
