@@ -1,0 +1,159 @@
+"""Policies that take another policy's weights and scale or gate them."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import InputError
+from ..forecast import ForecastRow, View
+from .reading import expected_deviation, expected_interval
+from .rules import Sizing, Step, as_policy, total_of, within
+from .volatility import PortfolioVolatility
+
+
+@dataclass(frozen=True)
+class VolatilityTarget(Sizing):
+    """Another policy's weights, scaled so that the portfolio has a chosen volatility.
+
+    The volatility is the one the forecast covariance gives; without one, what these weights would have had over the
+    latest returns, each symbol rescaled to its forecast deviation where there is one. Weights grow at most to `gross`.
+    Positions the other policy leaves alone count, but are not changed.
+
+    Parameters
+    ----------
+    policy : Policy
+        Whose weights are scaled.
+    target : float, default=0.10
+        Annual volatility.
+    halflife : float, default=20
+        Bars after which a return counts half.
+    gross, band, overlap
+        See `Sizing`; overlapping books are the other policy's own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from longshort.forecast import Forecast, TargetInfo
+    >>> from longshort.portfolio import Sign, view_of
+    >>> f = Forecast(np.arange(1), ("AAPL",), [[0.01]], covariance=[[[0.02**2]]], target=TargetInfo("return"))
+    >>> VolatilityTarget(Sign(), target=0.10).stepper(f.symbols)(view_of(f.symbols, f.row(0))).round(3)
+    array([0.315])
+    """
+
+    policy: Any
+    WRAPS: ClassVar[bool] = True
+    target: float = 0.10
+    halflife: float = 20.0
+
+    def check(self) -> None:
+        """Raise `InputError` where the arguments make no sense."""
+        _require_policy(self, self.policy)
+        within(self, "target", 0.0, 10.0, above=True)
+        within(self, "halflife", 0.0, 1e6, above=True)
+
+    def sizer(self, symbols: tuple[str, ...]) -> Step:
+        """Return the rule itself."""
+        inner = as_policy(self.policy).stepper(symbols)
+        return _Scaled(inner, self.target, len(symbols), self.gross, self.halflife)
+
+
+class _Scaled:
+    """A step scaled to a volatility."""
+
+    def __init__(self, inner: Step, target: float, n_symbols: int, gross: float, halflife: float = 20.0):
+        self.inner, self.target, self.gross = inner, target, gross
+        self.past = PortfolioVolatility(n_symbols, halflife)
+
+    def __call__(self, view: View) -> np.ndarray:
+        self.past.update(view.returns)
+        weights = self.inner(view)
+        row = view.forecast
+        known = self.past.known
+        if row is not None and row.covariance is not None and row.target is not None:
+            known = np.isfinite(row.covariance).all(axis=1)
+        weights = np.where(known | (weights == 0.0), weights, np.nan)
+        full = np.where(np.isfinite(weights), weights, np.where(np.isfinite(view.weights), view.weights, 0.0))
+        annual = self._volatility(row, np.where(known, full, 0.0)) * math.sqrt(view.bars_per_year)
+        if not 0.0 <= annual < math.inf:
+            return np.full(len(weights), np.nan)
+        size = total_of(np.abs(weights[weights == weights]))
+        most = self.gross / size if size > 0 else 1.0
+        return weights * (min(self.target / annual, most) if annual > 0 else 1.0)
+
+    def _volatility(self, row: ForecastRow | None, weights: np.ndarray) -> float:
+        if row is not None and row.covariance is not None and row.target is not None:
+            held = weights != 0.0
+            covariance = row.covariance[np.ix_(held, held)]
+            variance = float(weights[held] @ covariance @ weights[held]) / row.target.horizon
+            return math.sqrt(variance) if variance >= 0 else math.nan
+        return self.past.of(weights, None if row is None else expected_deviation(row))
+
+
+@dataclass(frozen=True)
+class IntervalAware(Sizing):
+    """Another policy's weights, where the forecast interval lies clear of the costs; elsewhere no position.
+
+    A long position needs the lower end of the interval above `cost`, a short one its upper end below ``-cost``. The
+    interval is that of the whole horizon, over which the costs are paid once, and comes from quantiles (those of
+    `models.Conformal` too) or else from a deviation.
+
+    Parameters
+    ----------
+    policy : Policy
+        Whose weights are taken.
+    cost : float, default=0.001
+        Round trip, as a fraction of the price.
+    coverage : float, optional
+        Of the interval, in (0, 1); see `expected_interval`.
+    hold : bool, default=False
+        Keep a position on the forecast's side while the interval is not clear, instead of closing it.
+    gross, band, overlap
+        See `Sizing`; overlapping books are the other policy's own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from longshort.forecast import Forecast, TargetInfo
+    >>> from longshort.portfolio import Sign, view_of
+    >>> f = Forecast(np.arange(1), ("A", "B"), [[0.010, 0.012]], std=[[0.005, 0.02]], target=TargetInfo("return"))
+    >>> IntervalAware(Sign()).stepper(f.symbols)(view_of(f.symbols, f.row(0)))
+    array([0.5, 0. ])
+    """
+
+    policy: Any
+    WRAPS: ClassVar[bool] = True
+    cost: float = 0.001
+    coverage: float | None = None
+    hold: bool = False
+
+    def check(self) -> None:
+        """Raise `InputError` where the arguments make no sense."""
+        _require_policy(self, self.policy)
+        within(self, "cost", 0.0, 1.0)
+        if self.coverage is not None and not 0.0 < self.coverage < 1.0:
+            raise InputError(f"IntervalAware.coverage must lie between 0 and 1, was {self.coverage}.")
+
+    def sizer(self, symbols: tuple[str, ...]) -> Step:
+        """Return the rule itself."""
+        inner = as_policy(self.policy).stepper(symbols)
+
+        def weights(view: View) -> np.ndarray:
+            asked = inner(view)
+            if view.forecast is None:
+                return asked
+            low, high = expected_interval(view.forecast, self.coverage)
+            clear = ((asked > 0) & (low > self.cost)) | ((asked < 0) & (high < -self.cost))
+            kept = np.where(asked * view.weights > 0, np.nan, 0.0) if self.hold else 0.0
+            weights = np.where(clear, asked, kept)
+            return np.where(np.isfinite(asked) & (low <= high), weights, np.nan)
+
+        return weights
+
+
+def _require_policy(wrapper: Any, policy: Any) -> None:
+    try:
+        as_policy(policy)
+    except InputError as error:
+        raise InputError(f"{type(wrapper).__name__} wraps a policy. {error}") from None
