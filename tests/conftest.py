@@ -5,7 +5,7 @@ import re
 import pytest
 
 ALLOWED_SKIPS = re.compile(  # what one machine cannot have, or an environment of pinned versions beside it
-    "needs (Windows|macOS|AVX-512|arm64|CUDA|neuralforecast|darts)|LONGSHORT_SHARED_DATA"
+    "needs (Windows|macOS|AVX-512|arm64|CUDA|PostgreSQL|neuralforecast|darts)|LONGSHORT_SHARED_DATA"
 )
 
 

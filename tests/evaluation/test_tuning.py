@@ -1,7 +1,16 @@
 """Tuning: what is tried, what is chosen, and that no test row ever takes part."""
 
+import glob
+import json
+import os
+import re
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,10 +20,10 @@ from longshort import features as f
 from longshort import ledger
 from longshort.bars import Bars
 from longshort.data import synthetic
-from longshort.errors import ArtifactError, InputError, NotEnoughData, NotFitted, TrainingError, UnknownName
+from longshort.errors import ArtifactError, InputError, NotEnoughData, NotFitted, SetupError, TrainingError, UnknownName
 from longshort.evaluation import Study, Tuned, WalkForward, tune, walk_forward
 from longshort.evaluation.gains import score_of
-from longshort.evaluation.searching import storage_url
+from longshort.evaluation.searching import Store, storage_url
 from longshort.forecast import Forecast
 from longshort.models import Ensemble, Ridge
 
@@ -284,6 +293,143 @@ def test_processes_may_open_a_new_store_at_the_same_moment(tmp_path):
     code = f"from longshort.evaluation.searching import Store; Store({url!r}, 'x').close()"
     openers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
     assert [one.wait(timeout=120) for one in openers] == [0, 0, 0]
+
+
+def test_a_round_that_another_process_has_stored_meanwhile_is_taken_and_not_trained(tmp_path):
+    options = dict(trials=9, cv=1, batch=3)
+    whole = tune(SMALL, SPACE, storage="memory", **options).fit(BARS)
+    tuned = tune(SMALL, SPACE, storage=tmp_path / "t.sqlite", **options)
+    slow = tuned.fitting(BARS)
+    tuned.with_params().fit(BARS)
+    while len(slow.trials) < 3:
+        slow.step()
+    assert len(slow.trials) == 9  # its own first round, then those of the other
+    while not slow.step():
+        pass
+    assert list(slow.result.trials_) == list(whole.trials_)
+
+
+def test_of_trials_that_were_stored_twice_or_late_the_first_ones_count_up_to_a_gap(tmp_path):
+    fitting = tune(SMALL, SPACE, trials=4, cv=1, storage=tmp_path / "t.sqlite").fitting(BARS)
+    fitting.step()
+    while not all(attempt.done for attempt in fitting.round):
+        fitting.step()
+    asked, trials, store = [a.asked for a in fitting.round], [a.trial() for a in fitting.round], fitting.store
+    store.add(asked[1:2], trials[1:2])
+    assert store.trials() == []
+    store.add(asked[:1], trials[:1])
+    store.add(asked[3:], trials[3:])
+    assert [one.trial.number for one in store.trials()] == [0, 1]
+    store.add(asked, trials)
+    assert [one.trial.number for one in store.trials()] == [0, 1, 2, 3]
+    assert len(store.study.trials) == 4
+
+
+def test_no_message_shows_the_password_of_a_database():
+    broken = mock.patch("optuna.storages.RDBStorage", side_effect=ImportError("no driver"))
+    with broken, pytest.raises(SetupError, match=re.escape("nosql://desk:***@db/tuning")) as caught:
+        Store("nosql://desk:secret@db/tuning", "x")
+    assert "secret" not in str(caught.value)
+    with pytest.raises(InputError, match="database URL"):
+        Store("postgresql//:://", "x")
+
+
+# ---------------------------------------------------------------------------------------------- a database for a team
+
+
+def _program(name):
+    """A program of PostgreSQL, which Debian keeps off the PATH; None where it is not installed."""
+    return shutil.which(name) or next(iter(sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"))), None)
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    """The URL of an empty database of a server of our own, which is gone afterwards."""
+    initdb, pg_ctl = _program("initdb"), _program("pg_ctl")
+    if initdb is None or pg_ctl is None:
+        pytest.skip("needs PostgreSQL: initdb and pg_ctl")
+    pytest.importorskip("psycopg")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="longshort-postgres-") as folder:
+        user = "nobody" if getattr(os, "getuid", lambda: None)() == 0 else None  # the server refuses to run as root
+        if user is not None:
+            shutil.chown(folder, user)
+
+        def run(*command):
+            done = subprocess.run(command, user=user, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            assert done.returncode == 0, done.stderr.decode()
+
+        data = f"{folder}/data"
+        run(initdb, "-D", data, "-U", "desk", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+        options = f"-c unix_socket_directories='' -h 127.0.0.1 -p {port} -F"
+        run(pg_ctl, "-D", data, "-w", "-l", f"{folder}/log", "-o", options, "start")
+        yield f"postgresql://desk@127.0.0.1:{port}/postgres"
+        run(pg_ctl, "-D", data, "-w", "-m", "fast", "stop")
+
+
+IN_ANOTHER_PROCESS = """
+import sys
+import longshort as ls
+from longshort import features as f, ledger
+from longshort.data import synthetic
+bars = synthetic.planted_signal(420, 2, seed=1)
+small = ls.LSTM([f.log_return()], lookback=5, hidden=(4,), epochs=2, batch_size=64)
+space = {"lookback": [5, 8], "lr": (1e-4, 1e-1, "log"), "dropout": (0.0, 0.5)}
+options = dict(cv=2, batch=2, seed=int(sys.argv[2]), storage=sys.argv[1], threads=1)
+tuned = ls.tune(small, space, trials=int(sys.argv[3]), **options).fit(bars)
+print(ledger.digest_of([dict(t.params) | t.to_dict() for t in tuned.trials_]))
+"""
+
+
+def started(*arguments):
+    command = [sys.executable, "-c", IN_ANOTHER_PROCESS, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def digest(tuned):
+    return ledger.digest_of([dict(trial.params) | trial.to_dict() for trial in tuned.trials_])
+
+
+def stored(url):
+    """Numbers of the trials in the store, in the order in which they were added, by study."""
+    storage = optuna.storages.RDBStorage(url)
+    found = [
+        [json.loads(trial.user_attrs["trial"])["number"] for trial in storage.get_all_trials(study._study_id)]
+        for study in storage.get_all_studies()
+    ]
+    storage.remove_session()
+    storage.engine.dispose()
+    return found
+
+
+@pytest.mark.full
+def test_processes_that_tune_in_one_database_at_once_agree_and_keep_every_trial(postgres):
+    alone = tune(SMALL, SPACE, trials=12, cv=2, batch=2, seed=1, storage="memory").fit(BARS)
+    together = [started(postgres, 1, 12) for _ in range(2)]
+    said = [one.communicate(timeout=300)[0].strip() for one in together]
+    assert said == [digest(alone)] * 2
+    assert [sorted(set(numbers)) for numbers in stored(postgres)] == [list(range(12))]
+    again = tune(SMALL, SPACE, trials=12, cv=2, batch=2, seed=1, storage=postgres).fit(BARS)
+    assert digest(again) == digest(alone)
+
+
+@pytest.mark.full
+def test_a_tuning_killed_beside_its_database_goes_on_where_it_was(postgres):
+    options = dict(trials=16, cv=2, batch=2, seed=2)
+    whole = tune(SMALL, SPACE, storage="memory", **options).fit(BARS)
+    victim = started(postgres, 2, 16)
+    before = [len(numbers) for numbers in stored(postgres)]
+    while victim.poll() is None and max(map(len, stored(postgres)[len(before) :]), default=0) < 2:
+        time.sleep(0.02)
+    victim.kill()
+    victim.communicate()
+    assert 2 <= len(stored(postgres)[-1]) < 16
+    resumed = tune(SMALL, SPACE, storage=postgres, **options).fit(BARS)
+    assert list(resumed.trials_) == list(whole.trials_)
+    for name, array in weights(whole).items():
+        np.testing.assert_array_equal(array, weights(resumed)[name])
 
 
 def test_in_a_project_trials_are_kept_there_and_every_one_counts(tmp_path):

@@ -45,8 +45,7 @@ class TunedFitting:
         key = {"tune": model.with_params(seeds=None, trials=1).to_dict(), "optuna": require_optuna().__version__}
         key |= {"bars": bars.digest, "start": int(self.folds[0].train_start)}
         self.store = None if url is None else Store(url, ledger.digest_of(key))
-        if self.store is not None:
-            self._resume(self.store)
+        self._take_stored()
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
@@ -112,6 +111,7 @@ class TunedFitting:
             if self.store is not None:
                 self.store.add(asked, trials)
             self._close(trials)
+            self._take_stored()
 
     def _close(self, trials: Sequence[Trial]) -> None:
         """Count the trials of a round."""
@@ -124,9 +124,14 @@ class TunedFitting:
         self.trials += trials
         self.round = []
 
-    def _resume(self, store: Store) -> None:
-        """Draw the stored rounds again and tell what became of them; a round that is not whole is done again."""
-        stored = store.trials()
+    def _take_stored(self) -> None:
+        """Draw the rounds again that are stored, by an earlier run or another process, and tell what became of them.
+
+        A round that is not whole is done again.
+        """
+        if self.store is None or len(self.trials) >= self.model.trials:
+            return
+        stored, before = self.store.trials(), len(self.trials)
         while len(self.trials) < self.model.trials:
             size = min(self.model.batch, self.model.trials - len(self.trials))
             part = stored[len(self.trials) : len(self.trials) + size]
@@ -135,12 +140,12 @@ class TunedFitting:
             trials = self.search.again(self.search.ask(size), part)
             if trials is None:
                 raise ArtifactError(
-                    f"The trials stored in {store.url} were drawn differently, probably on another machine or with "
-                    "another version of numpy or torch. Give this tuning another storage, or storage='memory'."
+                    f"The trials stored in {self.store.url} were drawn differently, probably on another machine or "
+                    "with another version of numpy or torch. Give this tuning another storage, or storage='memory'."
                 )
             self._close(trials)
-        if self.trials:
-            log.info("going on after %d stored trials", len(self.trials))
+        if len(self.trials) > before:
+            log.info("taking %d stored trials", len(self.trials) - before)
 
     def _finish_search(self) -> None:
         if self.store is not None:

@@ -173,6 +173,9 @@ class Search:
 class Store:
     """Where trials outlive the process: an Optuna study in SQLite, PostgreSQL or whatever SQLAlchemy speaks.
 
+    Several processes may add to it at once. What they add is the same, so of a trial that two of them stored the first
+    one counts. Connections are opened when needed and kept by nobody.
+
     Parameters
     ----------
     url : str
@@ -183,35 +186,51 @@ class Store:
 
     def __init__(self, url: str, name: str):
         optuna = require_optuna()
-        options = {"connect_args": {"timeout": 120}} if url.startswith("sqlite") else {}
+        from sqlalchemy.pool import NullPool
+
+        options: dict[str, Any] = {"poolclass": NullPool}
+        if url.startswith("sqlite"):
+            options["connect_args"] = {"timeout": 120}
+        self.url, driven = _shown_and_driven(url)
         with _OPENING:
             try:
-                self.storage = _patiently(lambda: optuna.storages.RDBStorage(url, engine_kwargs=options))
+                self.storage = _patiently(lambda: optuna.storages.RDBStorage(driven, engine_kwargs=options))
             except ImportError as error:
-                raise SetupError(f"The storage {url} needs a database driver: {error}.") from error
+                raise SetupError(
+                    f"The storage {self.url} needs a database driver ({error}). For PostgreSQL: "
+                    "pip install 'longshort[postgres]'."
+                ) from error
             self.study = _patiently(
                 lambda: optuna.create_study(
                     storage=self.storage, study_name=name, direction="maximize", load_if_exists=True
                 )
             )
-        self.url = url
 
     def trials(self) -> list[Stored]:
-        """Return the stored trials in order."""
-        found = []
+        """Return the stored trials by number, up to the first that is missing."""
+        known, found = self._known(), []
+        while len(found) in known:
+            found.append(known[len(found)])
+        return found
+
+    def _known(self) -> dict[int, Stored]:
+        known: dict[int, Stored] = {}
         for stored in self.study.get_trials(deepcopy=False):
             if "trial" not in stored.user_attrs:
                 raise ArtifactError(f"Study {self.study.study_name} in {self.url} was not written by tune. Remove it.")
-            found.append(Stored(stored.params, _read(stored.user_attrs["trial"])))
-        return found
+            trial = _read(stored.user_attrs["trial"])
+            known.setdefault(trial.number, Stored(stored.params, trial))
+        return known
 
     def add(self, asked: Sequence[Asked], trials: Sequence[Trial]) -> None:
         """Append a round; what another process has stored already, which is the same, stays."""
         import optuna
 
         with _OPENING:
-            there = len(self.study.get_trials(deepcopy=False))
-            for one, trial in list(zip(asked, trials, strict=True))[max(there - trials[0].number, 0) :]:
+            there = self._known()
+            for one, trial in zip(asked, trials, strict=True):
+                if trial.number in there:
+                    continue
                 self.study.add_trial(
                     optuna.trial.create_trial(
                         state=_states()[trial.state],
@@ -227,6 +246,23 @@ class Store:
         """Give the connections back."""
         self.storage.remove_session()
         self.storage.engine.dispose()
+
+
+def _shown_and_driven(url: str) -> tuple[str, str]:
+    """Return a URL as messages may show it, without its password, and with the driver that the extra installs.
+
+    >>> _shown_and_driven("postgresql://desk:secret@db/tuning")
+    ('postgresql://desk:***@db/tuning', 'postgresql+psycopg://desk:secret@db/tuning')
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parts = make_url(url)
+    except ArgumentError as error:
+        raise InputError("storage looks like a database URL and is none. Write postgresql://user@host/base.") from error
+    driven = parts.set(drivername="postgresql+psycopg") if parts.drivername == "postgresql" else parts
+    return parts.render_as_string(), driven.render_as_string(hide_password=False)
 
 
 def _patiently(open_: Callable[[], Any], tries: int = 6) -> Any:
