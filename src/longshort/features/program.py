@@ -305,9 +305,12 @@ def run(
 ) -> np.ndarray:
     """Run a native program over history and return (n_bars - start, n_symbols, n_outputs)."""
     n_bars, n_symbols, n_outputs = shape
-    wanted, fresh = (n_bars - start, n_symbols, n_outputs), out is None
-    if out is None:
-        out = _aligned(wanted)
+    wanted = (n_bars - start, n_symbols, n_outputs)
+    ours = out is None and math.prod(wanted) >= core.LARGE_RESULT
+    if ours:
+        out = core.large_result(math.prod(wanted)).reshape(wanted)
+    elif out is None:
+        out = np.empty(wanted)
     elif not isinstance(out, np.ndarray) or (out.shape, out.dtype) != (wanted, np.float64):
         raise InputError(
             f"out must be a float64 array {wanted}, was {getattr(out, 'dtype', type(out))} {getattr(out, 'shape', '')}."
@@ -316,16 +319,8 @@ def run(
         raise InputError("out must be C-ordered and writeable. Make it with numpy.empty.")
     if threads is None:
         threads = 1 if n_bars * n_symbols * program.size < 4_000_000 else _available_cpus()
-    program.run(list(columns), n_bars, n_symbols, out, start, threads, fresh)
+    program.run(list(columns), n_bars, n_symbols, out, start, threads, ours)
     return out
-
-
-def _aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Return an uninitialised float64 array that begins with a cache line."""
-    size = math.prod(shape)
-    store = np.empty(size + 8)
-    skip = -store.ctypes.data % 64 // 8
-    return store[skip : skip + size].reshape(shape)
 
 
 def _available_cpus() -> int:

@@ -7,11 +7,7 @@
 #include <atomic>
 #include <thread>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
-
+#include "pages.hpp"
 #include "program.hpp"
 
 namespace nb = nanobind;
@@ -47,43 +43,20 @@ std::vector<Column> columns_of(const Program& program, const std::vector<Doubles
 // After a stretch of bars memory is asked for ahead.
 constexpr int64_t BLOCK = 64, CHUNK = 16, STRETCH = 64;
 
-// Fresh memory gets its pages, zeroed, when first written. Threads that write into the same page wait for one another, so
-// pages are asked for a little ahead, each by one thread while the others compute. Advice only; where it is refused
-// nothing changes.
-class FreshPages {
-public:
-    FreshPages(double* begin, int64_t size) {
-#if defined(__linux__)
-        begin_ = (uintptr_t(begin) + STRETCH - 1) / STRETCH * STRETCH;
-        const uintptr_t end = uintptr_t(begin + size) / STRETCH * STRETCH;
-        if (end > begin_ && sysconf(_SC_PAGESIZE) == 4096) n_ = int64_t((end - begin_) / STRETCH);
-#else
-        (void)begin, (void)size;
-#endif
-    }
-    void ask(const double* before) {
-#if defined(__linux__)
-        if (claimed_ >= n_) return;
-        const int64_t wanted = std::min(n_, (int64_t(uintptr_t(before)) - int64_t(begin_)) / STRETCH + AHEAD);
-        for (int64_t k; claimed_ < wanted && (k = claimed_++) < n_;)
-            madvise((void*)(begin_ + uintptr_t(k * STRETCH)), size_t(STRETCH), POPULATE_WRITE);
-#else
-        (void)before;
-#endif
-    }
+// Numbers in a result from which on it goes past the caches, so as not to be read before it is written.
+constexpr int64_t LARGE = int64_t(1) << 21;
 
-private:
-    static constexpr int64_t STRETCH = int64_t(1) << 21, AHEAD = 3;
-    static constexpr int POPULATE_WRITE = 23;  // MADV_POPULATE_WRITE: Linux 5.14
-    uintptr_t begin_ = 0;
-    int64_t n_ = 0;
-    std::atomic<int64_t> claimed_{0};
-};
+nb::object large_result(int64_t size) {
+    longshort::Block* block = longshort::take_block(size_t(size) * sizeof(double));
+    nb::capsule owner(block, [](void* p) noexcept { longshort::give_block(static_cast<longshort::Block*>(p)); });
+    const size_t shape[] = {size_t(size)};
+    return nb::cast(nb::ndarray<nb::numpy, double>(block->begin, 1, shape, owner));
+}
 
-// All of history. Blocks of symbols go to threads; each block is the loop of State::step. `fresh`: nobody has written
-// into `out` before.
+// All of history. Blocks of symbols go to threads; each block is the loop of State::step. `ours`: `out` is a
+// large_result.
 void run_history(const Compiled& compiled, const std::vector<Doubles>& inputs, int64_t n_bars, int64_t n_symbols,
-                 Result out, int64_t out_from, int threads, bool fresh) {
+                 Result out, int64_t out_from, int threads, bool ours) {
     const Program& program = *compiled.program;
     std::vector<Column> columns = columns_of(program, inputs, n_bars, n_symbols);
     program.check_symbols(n_symbols);
@@ -97,9 +70,8 @@ void run_history(const Compiled& compiled, const std::vector<Doubles>& inputs, i
     std::atomic<int64_t> next{0};
     const int64_t n_threads = std::min<int64_t>(threads, n_blocks);
     const int64_t row = n_symbols * int64_t(program.outputs.size());
-    // A result larger than the caches goes past them, so as not to be read before it is written.
-    const bool streams = int64_t(out.size()) >= (int64_t(1) << 21);
-    FreshPages pages(to, fresh && streams ? int64_t(out.size()) : 0);
+    const bool streams = int64_t(out.size()) >= LARGE;
+    longshort::NewPages pages(to, ours ? int64_t(out.size()) : 0);
     auto work = [&] {
         for (int64_t i; (i = next++) < n_blocks;) {
             State state(compiled.program, i * block, std::min(block, n_symbols - i * block), CHUNK);
@@ -171,10 +143,12 @@ void bind_features(nb::module_& m) {
     nb::list names;
     for (const char* name : OP_NAMES) names.append(name);
     m.attr("FEATURE_OPS") = nb::tuple(names);
+    m.attr("LARGE_RESULT") = LARGE;
+    m.def("large_result", &large_result, "size"_a, "Uninitialised numbers; the memory of the last such array that died.");
     nb::class_<Compiled>(m, "FeatureProgram", "A flat list of instructions; see program.hpp.")
         .def_static("compile", &compile, "ops"_a, "operands"_a, "parameters"_a, "outputs"_a, "n_inputs"_a)
         .def("run", &run_history, "inputs"_a, "n_bars"_a, "n_symbols"_a, "out"_a.noconvert(), "out_from"_a = 0, "threads"_a = 1,
-             "fresh"_a = false)
+             "ours"_a = false)
         .def_prop_ro("rows", [](const Compiled& c) { return c.program->rows; })
         .def_prop_ro("size", [](const Compiled& c) { return c.program->code.size(); });
     nb::class_<Stepper>(m, "FeatureStepper", "The carried state of a program for all symbols.")

@@ -194,27 +194,40 @@ inline void zip(int64_t width, int64_t bars, const Cursor* from, F f) {
     }
 }
 
-// Rows of outputs, one number a symbol, to rows of symbols, one number an output. Nothing infinite leaves.
-template <bool STREAM>
-void write(double* to, const double* const* rows, int64_t n_symbols, int64_t n_outputs) {
+// Rows of outputs, one number a symbol, to rows of symbols, one number an output. Nothing infinite leaves. With `SPILL`
+// there is room for LANES numbers more behind the last.
+template <bool SPILL>
+void turn(double* to, const double* const* rows, int64_t n_symbols, int64_t n_outputs) {
+    const int64_t whole = n_outputs / LANES * LANES;
     int64_t symbol = 0;
-    for (; symbol + LANES <= n_symbols; symbol += LANES) {
-        int64_t k = 0;
-        for (; k + LANES <= n_outputs; k += LANES) {
-            vec tile[LANES];
-            for (int i = 0; i < LANES; i++) tile[i] = or_nan(finite(at(rows[k + i], symbol)), at(rows[k + i], symbol));
-            transpose(tile);
-            for (int i = 0; i < LANES; i++) {
-                double* place = to + (symbol + i) * n_outputs + k;
-                if constexpr (STREAM) stream(place, tile[i]);
-                else std::memcpy(place, &tile[i], sizeof(vec));
-            }
+    auto tile = [&](int64_t k) {
+        vec x[LANES];
+        for (int i = 0; i < LANES; i++) {
+            x[i] = at(rows[SPILL ? std::min(k + i, n_outputs - 1) : k + i], symbol);
+            x[i] = or_nan(finite(x[i]), x[i]);
         }
-        for (; k < n_outputs; k++)
+        transpose(x);
+        for (int i = 0; i < LANES; i++) std::memcpy(to + (symbol + i) * n_outputs + k, &x[i], sizeof(vec));
+    };
+    for (; symbol + LANES <= n_symbols; symbol += LANES) {
+        // The last columns first: what they spill lies where later ones go.
+        if (SPILL && whole < n_outputs) tile(whole);
+        for (int64_t k = 0; k < whole; k += LANES) tile(k);
+        for (int64_t k = SPILL ? n_outputs : whole; k < n_outputs; k++)
             for (int i = 0; i < LANES; i++) to[(symbol + i) * n_outputs + k] = finite_or_nan(rows[k][symbol + i]);
     }
     for (; symbol < n_symbols; symbol++)
         for (int64_t k = 0; k < n_outputs; k++) to[symbol * n_outputs + k] = finite_or_nan(rows[k][symbol]);
+}
+
+// Past the caches, in whole lines of memory; the ends, whose lines belong to others too, the ordinary way.
+constexpr int64_t LINE = 64 / sizeof(double);
+int64_t place_in_line(const double* p) { return int64_t(uintptr_t(p) / sizeof(double) % LINE); }
+void send(double* to, const double* from, int64_t n) {
+    const int64_t head = std::min(n, (LINE - place_in_line(to)) % LINE), end = head + (n - head) / LINE * LINE;
+    std::memcpy(to, from, size_t(head) * sizeof(double));
+    for (int64_t i = head; i < end; i += LANES) stream(to + i, at(from, i));
+    std::memcpy(to + end, from + end, size_t(n - end) * sizeof(double));
 }
 
 }  // namespace
@@ -353,18 +366,22 @@ void Program::share_slots() {
 State::State(std::shared_ptr<const Program> program, int64_t first, int64_t count, int64_t chunk)
     : program_(std::move(program)), first_(first), count_(count), width_((count + 7) / 8 * 8), chunk_(chunk) {
     const size_t n = program_->code.size();
+    std::vector<int64_t> waiting(n, 0);  // bars of an output that are written while the next ones are computed
+    for (Operand output : program_->outputs) waiting[size_t(output.node)] = chunk > 1 ? chunk : 0;
+    auto in_slot = [&](size_t i) { return program_->slot[i] >= 0 && waiting[i] == 0; };
     // A ring is a whole number of chunks long, so that a chunk is written in one piece.
     auto length = [&](size_t i) {
-        return program_->slot[i] < 0 ? (program_->longest[i] + 2 * chunk - 1) / chunk * chunk : chunk;
+        return in_slot(i) ? chunk : (program_->longest[i] + waiting[i] + 2 * chunk - 1) / chunk * chunk;
     };
+    outputs_.resize(program_->outputs.size());
+    rows_out_.resize(program_->outputs.size());
     rows_ = program_->n_slots * chunk;
-    for (size_t i = 0; i < n; i++) rows_ += (program_->slot[i] < 0 ? length(i) : 0) + n_state_rows(program_->code[i].op);
-    memory_.reset(static_cast<double*>(::operator new[](size_t(size() * 8 + 64), std::align_val_t(64))));
+    for (size_t i = 0; i < n; i++) rows_ += (in_slot(i) ? 0 : length(i)) + n_state_rows(program_->code[i].op);
+    memory_.reset(allocate(size()));
     double* next = memory() + program_->n_slots * chunk * width_;
     for (size_t i = 0; i < n; i++) {
-        const int32_t slot = program_->slot[i];
-        double* ring = slot < 0 ? next : memory() + slot * chunk * width_;
-        if (slot < 0) next += length(i) * width_;
+        double* ring = in_slot(i) ? memory() + program_->slot[i] * chunk * width_ : next;
+        if (!in_slot(i)) next += length(i) * width_;
         rings_.push_back({ring, ring, int32_t(length(i)), int32_t(length(i))});
         states_.push_back(next);
         next += n_state_rows(program_->code[i].op) * width_;
@@ -415,12 +432,14 @@ void State::fetch(Cursor out, const Column& column, int64_t bar, int64_t bars, i
 }
 
 // Bring a bar of the next chunk near: the same symbols lie far apart from bar to bar, which no hardware foresees.
-void State::ask(const Column* columns, int64_t bar) const {
+// Inline, as GCC drops calls of functions that do nothing but this.
+[[gnu::always_inline]] inline void State::ask(const Column* columns, int64_t bar) const {
     for (int c = 0; c < program_->n_inputs; c++) {
         const Column& column = columns[c];
         if (column.symbol_stride == 0 || bar >= column.bars) continue;
         const double* from = column.data + bar * column.bar_stride + first_;
-        for (int64_t k = 0; k < count_; k += 8) __builtin_prefetch(from + k);
+        for (int64_t k = 0; k < count_; k += LINE) __builtin_prefetch(from + k);
+        __builtin_prefetch(from + count_ - 1);
     }
 }
 
@@ -495,6 +514,7 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
         const Instruction& node = program_->code[index];
         const double p0 = node.p[0];
         if (asked < chunk_) ask(columns, bar + chunk_ + asked++);
+        if (unwritten_ > 0) write_bar();
         if (node.paired) {
             moments(index++, bars);
             continue;
@@ -629,35 +649,43 @@ void State::step(const Column* columns, int64_t bar, int64_t bars) {
 void State::run(const Column* columns, int64_t begin, int64_t end, int64_t n_symbols, double* out, int64_t out_from,
                 bool streams) {
     const int64_t n_outputs = int64_t(program_->outputs.size());
-    streams = streams && CAN_STREAM && n_outputs % LANES == 0 && uintptr_t(out) % sizeof(vec) == 0;
-    std::vector<Cursor>& outputs = outputs_;
-    std::vector<const double*>& rows = rows_out_;
-    outputs.reserve(size_t(n_outputs));
-    rows.resize(size_t(n_outputs));
+    row_ = n_symbols * n_outputs;
+    if (streams && CAN_STREAM && !line_) line_.reset(allocate(count_ * n_outputs + 2 * LINE));
     for (int64_t bar = begin, bars; bar < end; bar += bars) {
         bars = std::min(chunk_, end - bar);
         step(columns, bar, bars);
+        while (unwritten_ > 0) write_bar();
         if (out && bar + bars > out_from) {
-            outputs.clear();
-            for (Operand output : program_->outputs) outputs.push_back(at_operand(output));
-            for (int64_t b = bar; b < bar + bars; b++) {
-                for (size_t k = 0; k < outputs.size(); k++) rows[k] = outputs[k].next(width_);
-                if (b < out_from) continue;
-                double* to = out + ((b - out_from) * n_symbols + first_) * n_outputs;
-                if (streams) {
-                    write<true>(to, rows.data(), count_, n_outputs);
-                    continue;
-                }
-                write<false>(to, rows.data(), count_, n_outputs);
-                if (b + chunk_ < end)
-                    for (int64_t k = 0; k < count_ * n_outputs; k += 8)
-                        __builtin_prefetch(to + chunk_ * n_symbols * n_outputs + k, 1);
+            const int64_t before = std::max<int64_t>(out_from - bar, 0);
+            for (size_t k = 0; k < outputs_.size(); k++) {
+                outputs_[k] = at_operand(program_->outputs[k]);
+                outputs_[k].forward(before, width_);
             }
+            unwritten_ = bars - before;
+            to_ = out + (bar + before - out_from) * row_ + first_ * n_outputs;
         }
+        if (chunk_ == 1 && unwritten_ > 0) write_bar();
         time_ += bars;
         for (Cursor& ring : rings_) ring.forward(bars, width_);
     }
-    if (streams) stream_end();
+    while (unwritten_ > 0) write_bar();
+    if (line_) stream_end();
+}
+
+// Write the first bar that is computed and not yet in the result. Each has its turn between two instructions on the
+// bars after it, so that memory and processor work at the same time.
+void State::write_bar() {
+    const int64_t n_outputs = int64_t(outputs_.size());
+    for (size_t k = 0; k < outputs_.size(); k++) rows_out_[k] = outputs_[k].next(width_);
+    if (line_) {
+        double* line = line_.get() + place_in_line(to_);
+        turn<true>(line, rows_out_.data(), count_, n_outputs);
+        send(to_, line, count_ * n_outputs);
+    } else {
+        turn<false>(to_, rows_out_.data(), count_, n_outputs);
+    }
+    to_ += row_;
+    unwritten_--;
 }
 
 Stepper::Stepper(std::shared_ptr<const Program> program, int64_t n_symbols)

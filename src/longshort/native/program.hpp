@@ -113,6 +113,7 @@ private:
     bool quiet(const Column* columns, int64_t bar, int64_t bars) const;
     void moments(size_t index, int64_t bars);
     void ask(const Column* columns, int64_t bar) const;
+    void write_bar();
     Cursor at_operand(Operand from) const {
         Cursor cursor = rings_[size_t(from.node)];
         cursor.now -= from.lag * width_;
@@ -128,13 +129,19 @@ private:
     };
     std::shared_ptr<const Program> program_;
     int64_t first_, count_, width_, chunk_, rows_ = 0, time_ = 0;
-    std::unique_ptr<double[], Free> memory_;
+    using Memory = std::unique_ptr<double[], Free>;
+    static double* allocate(int64_t n) {
+        return static_cast<double*>(::operator new[](size_t(n) * sizeof(double) + 64, std::align_val_t(64)));
+    }
+    Memory memory_, line_;  // line_: one bar of the result, on its way past the caches
     std::vector<Cursor> rings_;    // where each instruction's present row is
     std::vector<double*> states_;  // first row of its carried state
     std::vector<uint8_t> steady_;  // recursive instruction whose symbols are all past their start: the quick path
     std::vector<int32_t> order_;   // scratch of rank
-    std::vector<Cursor> outputs_;  // scratch of run
+    std::vector<Cursor> outputs_;  // rows of outputs not yet written
     std::vector<const double*> rows_out_;
+    int64_t unwritten_ = 0, row_ = 0;  // bars not yet written; numbers in a bar of the result
+    double* to_ = nullptr;
 };
 
 // The carried state of a program for all symbols: what runs live.
