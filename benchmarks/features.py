@@ -1,11 +1,14 @@
 """Speed of features: a panel of 500 symbols x 5000 bars against TA-Lib and pandas, and one tick from Python.
 
 RSI(14), MACD(12, 26, 9), Bollinger bands (20, 2) and the rolling standard deviation (20) of log returns: eight columns.
-Every contender fills the same (n_bars, n_symbols, 8) array. The contenders take turns, each alone on the machine, and
-medians are compared; for contenders with one thread the processor time is shown too, which other programs disturb less.
-TA-Lib and pandas use one thread, longshort one and all available. TA-Lib is also timed without filling the panel (its
-results kept in a list), the least a loop can do; its allocator reuses the memory of the round before, as longshort does
-with ``out=``. Needs TA-Lib: ``pip install TA-Lib``.
+Every contender fills the same (n_bars, n_symbols, 8) array, and the last rows are compared. The contenders take turns,
+each alone on the machine, and medians are compared; for contenders with one thread the processor time is shown too,
+which other programs disturb less. TA-Lib and pandas use one thread, longshort one and all available.
+
+longshort returns an array of its own, in the memory of a result that is gone; or fills one that is given (``out=``);
+or, with "new pages", takes memory the system must first clear, as for the first result of a process. TA-Lib is also
+timed without filling the panel (its results kept in a list), the least a loop can do. pandas is timed as people write
+it, symbol by symbol, and over a frame of all symbols at once. Needs TA-Lib: ``pip install TA-Lib``.
 
     python benchmarks/features.py [--rounds 5] [--symbols 500] [--bars 5000]
 """
@@ -24,6 +27,7 @@ from longshort import features as f
 from longshort.data.synthetic import random_walk
 from longshort.native import isa
 
+NEW_PAGES = "longshort, new pages"
 SET = f.FeatureSet([f.rsi(14), f.macd(), f.bollinger(20)[:3], f.volatility(20)])
 
 
@@ -35,7 +39,7 @@ def _talib_columns(close: np.ndarray) -> list[np.ndarray]:
     returns = np.empty_like(close)
     returns[0], returns[1:] = np.nan, np.diff(np.log(close))
     deviation = np.empty_like(close)
-    deviation[0], deviation[1:] = np.nan, talib.STDDEV(returns[1:], 20)
+    deviation[0], deviation[1:] = np.nan, talib.STDDEV(returns[1:], 20, (20 / 19) ** 0.5)
     return [talib.RSI(close, 14), *talib.MACD(close, 12, 26, 9), *talib.BBANDS(close, 20), deviation]
 
 
@@ -53,20 +57,31 @@ def talib_panel(bars) -> np.ndarray:
     return out
 
 
-def pandas_panel(bars) -> np.ndarray:
+def _pandas_columns(close):
+    """Return the columns of a Series, or of a DataFrame with a column for each symbol."""
+    change = close.diff()
+    gain = change.clip(lower=0).ewm(alpha=1 / 14, adjust=False).mean()
+    loss = (-change).clip(lower=0).ewm(alpha=1 / 14, adjust=False).mean()
+    line = close.ewm(span=12, adjust=False).mean() - close.ewm(span=26, adjust=False).mean()
+    signal = line.ewm(span=9, adjust=False).mean()
+    middle, reach = close.rolling(20).mean(), 2 * close.rolling(20).std(ddof=0)
+    bands = [middle + reach, middle, middle - reach]
+    deviation = np.log(close).diff().rolling(20).std()
+    return [100 * gain / (gain + loss), line, signal, line - signal, *bands, deviation]
+
+
+def pandas_loop(bars) -> np.ndarray:
     out = np.empty((len(bars), len(bars.symbols), 8))
     for j in range(len(bars.symbols)):
-        close = pd.Series(bars["close"][:, j])
-        change = close.diff()
-        gain = change.clip(lower=0).ewm(alpha=1 / 14, adjust=False).mean()
-        loss = (-change).clip(lower=0).ewm(alpha=1 / 14, adjust=False).mean()
-        line = close.ewm(span=12, adjust=False).mean() - close.ewm(span=26, adjust=False).mean()
-        signal = line.ewm(span=9, adjust=False).mean()
-        middle, reach = close.rolling(20).mean(), 2 * close.rolling(20).std(ddof=0)
-        deviation = np.log(close).diff().rolling(20).std()
-        columns = [100 * gain / (gain + loss), line, signal, line - signal, middle + reach, middle, middle - reach]
-        for k, column in enumerate([*columns, deviation]):
+        for k, column in enumerate(_pandas_columns(pd.Series(bars["close"][:, j]))):
             out[:, j, k] = column
+    return out
+
+
+def pandas_frame(bars) -> np.ndarray:
+    out = np.empty((len(bars), len(bars.symbols), 8))
+    for k, column in enumerate(_pandas_columns(pd.DataFrame(bars["close"]))):
+        out[:, :, k] = column
     return out
 
 
@@ -90,41 +105,48 @@ def main() -> None:
     bars = random_walk(options.bars, options.symbols)
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     kept = np.zeros((options.bars, options.symbols, 8))
+    best = f"longshort, {cpus} threads"
     contenders: dict[str, Callable[[], object]] = {
         "longshort, 1 thread": lambda: longshort(bars, 1),
-        f"longshort, {cpus} threads": lambda: longshort(bars, cpus),
+        best: lambda: longshort(bars, cpus),
         f"longshort, {cpus}, out=": lambda: longshort(bars, cpus, kept),
+        NEW_PAGES: lambda: longshort(bars, cpus),
         "TA-Lib, lists": lambda: talib_loop(bars),
         "TA-Lib, panel": lambda: talib_panel(bars),
-        "pandas, panel": lambda: pandas_panel(bars),
+        "pandas, loop": lambda: pandas_loop(bars),
+        "pandas, frame": lambda: pandas_frame(bars),
     }
     wall: dict[str, list[float]] = {name: [] for name in contenders}
     cpu: dict[str, list[float]] = {name: [] for name in contenders}
+    expected = longshort(bars, 1)[-1]
     for run in range(options.rounds + 1):
         for name, work in contenders.items():
-            if name.startswith("pandas") and run > max(1, options.rounds // 3):
+            if name == "pandas, loop" and run > max(2, options.rounds // 3):
                 continue
+            taken = longshort(bars, cpus) if name == NEW_PAGES else None  # now no memory of an earlier result is left
             begin, used = time.perf_counter(), time.process_time()
             result = work()
             if run:  # the first round warms up
                 wall[name].append(time.perf_counter() - begin)
                 cpu[name].append(time.process_time() - used)
-            del result
-    one, best = "longshort, 1 thread", f"longshort, {cpus}, out="
+            if isinstance(result, np.ndarray):
+                np.testing.assert_allclose(result[-1], expected, rtol=1e-6, atol=1e-8, err_msg=name)
+            del result, taken
     seconds = {name: statistics.median(times) for name, times in wall.items()}
     used = {name: statistics.median(times) for name, times in cpu.items()}
+    one = used["longshort, 1 thread"]
     print(f"{options.symbols} symbols x {options.bars} bars x 8 columns, core {isa}, median of {options.rounds} rounds")
-    print(f"{'':24}{'wall s':>9}{'x best':>8}{'cpu s':>9}{'x 1 thread':>12}")
+    print(f"{'':24}{'wall s':>9}{'x longshort':>13}{'cpu s':>9}{'x 1 thread':>12}")
     for name in contenders:
-        ratios = f"{seconds[name] / seconds[best]:8.1f}{used[name]:9.4f}{used[name] / used[one]:12.1f}"
+        ratios = f"{seconds[name] / seconds[best]:13.1f}{used[name]:9.4f}{used[name] / one:12.1f}"
         print(f"{name:24}{seconds[name]:9.4f}{ratios}")
     small = random_walk(600, 1)
     names = f.FeatureSet(f.technical()).inputs
     mapping = small.row(599)
     array = np.stack([np.broadcast_to(np.asarray(mapping[name], dtype=np.float64), (1,)) for name in names])
-    for what, row in (("array", array), ("mapping", mapping)):
+    for what, row in (("an array", array), ("a mapping", mapping)):
         ticks = [_tick(row)() for _ in range(2 * options.rounds + 1)]
-        print(f"one tick of 12 features, one symbol, from an {what}: {statistics.median(ticks):.2f} us "
+        print(f"one tick of 12 features, one symbol, from {what}: {statistics.median(ticks):.2f} us "
               f"(best {min(ticks):.2f})")  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import longshort as ls
 from longshort import features as f
 from longshort.data.synthetic import random_walk
 from longshort.errors import ArtifactError, InputError, NotEnoughData, UnknownName
+from longshort.native import core
 
 BARS = random_walk(120, ("AAA", "SPY"), seed=2)
 CLOSE = BARS["close"]
@@ -255,6 +257,59 @@ def test_results_go_where_they_are_wanted_with_the_same_bits():
         out = store[offset : offset + fresh.size].reshape(fresh.shape)
         assert features.compute(bars, out=out) is out
         assert out.tobytes() == fresh.tobytes()
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A panel whose results are too large for the caches; its blocks of symbols do not end with lines of memory."""
+    return random_walk(1500, 131, seed=2)
+
+
+@pytest.mark.parametrize("count", [11, 12, 16])
+def test_large_results_are_what_small_ones_are(wide, count):
+    features = f.FeatureSet([*f.technical(), f.roc(3), f.sma(7), f.ema(5), f.momentum(2)][:count])
+    large = features.compute(wide)
+    assert large.size >= core.LARGE_RESULT
+    for start in (0, 700, 1499):
+        stop = min(start + 400, len(wide))
+        small = features.compute(wide.until(wide.time[stop - 1]), start=start)
+        assert large[start:stop].tobytes() == small.tobytes()
+    assert features.compute(wide, start=77, threads=3).tobytes() == large[77:].tobytes()
+
+
+@pytest.mark.parametrize("offset", range(8))
+def test_large_results_go_to_any_place_and_touch_nothing_else(wide, offset):
+    features = f.FeatureSet(f.technical())
+    store = np.full(len(wide) * 131 * 12 + 16, 7.0)
+    out = store[offset : offset + len(wide) * 131 * 12].reshape(len(wide), 131, 12)
+    features.compute(wide, out=out)
+    assert out.tobytes() == features.compute(wide).tobytes()
+    assert (np.delete(store, np.s_[offset : offset + out.size]) == 7).all()
+
+
+def test_a_large_result_keeps_its_numbers_while_any_view_of_it_lives(wide):
+    features, other = f.FeatureSet(f.technical()), random_walk(1500, 131, seed=3)
+    first = features.compute(wide)
+    column, expected = first[:, 5, 2], first[:, 5, 2].copy()
+    del first
+    second = features.compute(other)
+    third = features.compute(wide)
+    np.testing.assert_array_equal(column, expected)
+    assert not any(np.shares_memory(third, kept) for kept in (second, column))
+    np.testing.assert_array_equal(second, features.compute(other))
+    third[:] = 0.0
+    np.testing.assert_array_equal(column, expected)
+
+
+def test_a_large_result_takes_the_memory_of_one_that_is_gone(wide):
+    features = f.FeatureSet(f.technical())
+    first = features.compute(wide)
+    place, expected = first.ctypes.data, first.tobytes()
+    del first
+    again = features.compute(wide)
+    assert again.tobytes() == expected
+    if sys.platform == "linux":
+        assert again.ctypes.data == place
 
 
 @pytest.mark.parametrize(

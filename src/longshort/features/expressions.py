@@ -224,7 +224,7 @@ class FeatureSet:
         threads : int, optional
             Over blocks of symbols; all available for large panels when not given. The bits do not depend on it.
         out : float64 array (n_bars - start, n_symbols, n_features), C order, optional
-            Where to put the result. Whoever computes large panels again and again saves the system the fresh pages.
+            Where to put the result. Not given: a new array; a large one takes the memory of the last one that is gone.
 
         Returns
         -------

@@ -306,11 +306,10 @@ def run(
     """Run a native program over history and return (n_bars - start, n_symbols, n_outputs)."""
     n_bars, n_symbols, n_outputs = shape
     wanted = (n_bars - start, n_symbols, n_outputs)
-    ours = out is None and math.prod(wanted) >= core.LARGE_RESULT
-    if ours:
-        out = core.large_result(math.prod(wanted)).reshape(wanted)
-    elif out is None:
-        out = np.empty(wanted)
+    size = math.prod(wanted)
+    ours = out is None and size >= core.LARGE_RESULT
+    if out is None:
+        out = core.large_result(size).reshape(wanted) if ours else np.empty(wanted)
     elif not isinstance(out, np.ndarray) or (out.shape, out.dtype) != (wanted, np.float64):
         raise InputError(
             f"out must be a float64 array {wanted}, was {getattr(out, 'dtype', type(out))} {getattr(out, 'shape', '')}."
