@@ -17,6 +17,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "Bars": "bars",
     "Forecast": "forecast",
     "LSTM": "models",
+    "Limits": "portfolio",
     "LongShort": "portfolio",
     "Study": "evaluation",
     "Tuned": "evaluation",

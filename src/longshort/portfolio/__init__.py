@@ -1,7 +1,7 @@
 """From forecasts to weights: policies size positions, limits bound them.
 
 >>> from longshort import portfolio as p
->>> policy = p.TopK(3, short=3)
+>>> policy, limits = p.TopK(3, short=3), p.Limits(stop_loss=0.08)
 """
 
 from .._lazy import attach
@@ -10,6 +10,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "EqualWeight": "policies",
     "IntervalAware": "wrappers",
     "Kelly": "sizing",
+    "Limits": "risk",
     "LongShort": "policies",
     "Positions": "policies",
     "Quantiles": "policies",
@@ -19,6 +20,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "TopK": "policies",
     "VolatilityTarget": "wrappers",
     "as_policy": "rules",
+    "effective_bets": "diversification",
     "expected_deviation": "reading",
     "expected_interval": "reading",
     "expected_returns": "reading",

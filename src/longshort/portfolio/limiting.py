@@ -1,0 +1,313 @@
+"""`Limits` at work: one decision after the other, in the order of the list in `risk.py`."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from ..forecast import Refusal, View
+from .caps import SLACK, Capped, added, cap_added, cap_gross, cap_net, cap_squares, net_of
+from .exits import Exits
+from .rules import total_of
+
+if TYPE_CHECKING:
+    from .risk import Limits
+
+TINY = 1e-12  # a weight this far over a bound is rounding
+
+
+class LimitsAtWork:
+    """What `Limits.stepper` returns: `weights` and `levels`, once per decision.
+
+    Parameters
+    ----------
+    limits : Limits
+        The bounds.
+    symbols : tuple of str
+        Columns of every view.
+    """
+
+    def __init__(self, limits: "Limits", symbols: tuple[str, ...]):
+        self.limits, self.symbols = limits, symbols
+        self.breaker = Breaker(limits)
+        self.exits = Exits(limits, len(symbols)) if limits.has_exits() else None
+        self._restricted = _sides(limits, symbols)
+        self._sectors = _sectors(limits, symbols)
+        bets = limits.max_gross / math.sqrt(limits.min_effective_bets)
+        least = [limits.max_position, limits.max_gross, limits.max_net, limits.max_leverage, limits.max_turnover, bets]
+        self._harmless = min([*least, limits.max_sector] if self._sectors else least) * SLACK
+
+    def weights(self, view: View, targets: np.ndarray) -> tuple[np.ndarray, list[Refusal]]:
+        """Return what is allowed of `targets`, NaN where the position is left as it is, and what was refused.
+
+        Parameters
+        ----------
+        view : View
+            The decision.
+        targets : float array (n_symbols,)
+            Asked weights, fractions of equity; NaN leaves a position as it is.
+        """
+        if view.symbols is not self.symbols and view.symbols != self.symbols:
+            raise InputError(f"Limits were started for {self.symbols[:5]}, and the view shows {view.symbols[:5]}.")
+        if len(targets) != len(self.symbols):
+            raise InputError(
+                f"Expected one target for each of the {len(self.symbols)} symbols, there were {len(targets)}."
+            )
+        fault = self.breaker.observe(view)
+        if self.exits is not None:
+            self.exits.observe(view)
+        if fault is None and self._pass(view, targets):
+            return targets, []
+        with np.errstate(all="ignore"):
+            return self._limited(view, targets, fault)
+
+    def levels(self, view: View) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return raw prices at which open positions are closed: stops and targets, NaN for none; None: no such rule.
+
+        Both may be placed as resting orders, one cancelling the other, until the next decision.
+        """
+        if self.exits is None:
+            return None
+        self.exits.observe(view)
+        return self.exits.stop, self.exits.target
+
+    def reset(self) -> None:
+        """Close an open breaker by hand. Drawdown is measured anew from the equity of the next decision."""
+        self.breaker = Breaker(self.limits)
+
+    def _pass(self, view: View, targets: np.ndarray) -> bool:
+        """Return whether all is so small and so complete that no limit can have anything to say."""
+        if self._restricted is not None or (self.exits is not None and not self.exits.quiet):
+            return False
+        if not -math.inf < view.equity < math.inf:
+            return False
+        asked = targets == targets
+        total = total_of(np.abs(np.where(asked, targets, view.weights)))  # NaN or infinite where anything is
+        if not (total <= self._harmless and total_of(np.abs(view.weights)) < math.inf):
+            return False
+        good = (view.price > 0.0) & (view.price < math.inf) & (view.state == 0)
+        return not np.count_nonzero(asked & ~good)
+
+    def _limited(self, view: View, targets: np.ndarray, fault: "Fault | None") -> tuple[np.ndarray, list[Refusal]]:
+        work = Work(view, targets)
+        _inputs(work)
+        if fault is not None:
+            _open_breaker(work, fault, self.limits.on_breach)
+        if self.exits is not None:
+            _exit(work, self.exits, self.limits)
+        if self._restricted is not None:
+            _restrict(work, *self._restricted)
+        _position(work, self.limits)
+        limits = self.limits
+        for name, inside in self._sectors:
+            _sector(work, name, inside, limits)
+        name = "max_gross" if limits.max_gross <= limits.max_leverage else "max_leverage"
+        cap = min(limits.max_gross, limits.max_leverage)
+        work.portfolio(name, total_of(np.abs(work.w)), cap, cap_gross(work.w, work.kept, cap, limits.band))
+        if limits.min_effective_bets > 1.0:
+            _bets(work, limits)
+        more = added(work.w, work.held)
+        cap = limits.max_turnover
+        work.portfolio("max_turnover", more, cap, cap_added(work.w, work.kept, work.held, cap))
+        cap = limits.max_net
+        work.portfolio("max_net", net_of(work.w), cap, cap_net(work.w, work.kept, cap, limits.band))
+        return np.where(work.kept, np.nan, work.w) + 0.0, work.refused  # no -0.0
+
+
+Fault = tuple[str, float, float]  # limit, the number that broke, its bound
+
+
+class Breaker:
+    """Drawdown and daily loss, counted on equity, so on realised and unrealised results alike."""
+
+    def __init__(self, limits: "Limits"):
+        self._limits = limits
+        self._time: int | None = None
+        self._session: int | None = None
+        self._peak = self._start = self._last = -math.inf
+        self._drawdown: Fault | None = None
+        self._day: Fault | None = None
+
+    def observe(self, view: View) -> Fault | None:
+        """Take the equity of a decision, return what holds the breaker open; one that is not finite changes nothing."""
+        equity = view.equity
+        if view.time != self._time and -math.inf < equity < math.inf:
+            self._time = view.time
+            if view.session != self._session:
+                self._session, self._day = view.session, None
+                self._start = equity if self._last == -math.inf else self._last
+            self._last, self._peak = equity, max(self._peak, equity)
+            if self._drawdown is None:
+                fall = _fall(equity, self._peak)
+                if not fall <= self._limits.max_drawdown * SLACK:
+                    self._drawdown = ("max_drawdown", fall, self._limits.max_drawdown)
+            fall = _fall(equity, self._start)
+            if self._day is None and not fall <= self._limits.max_daily_loss * SLACK:
+                self._day = ("max_daily_loss", fall, self._limits.max_daily_loss)
+        return self._drawdown or self._day
+
+
+def _fall(equity: float, before: float) -> float:
+    return 1.0 - equity / before if before > 0 else math.inf
+
+
+class Work:
+    """One decision on its way through the list.
+
+    Attributes
+    ----------
+    w : float array (n_symbols,)
+        Full weights: targets, and what is held where there is none.
+    kept : bool array (n_symbols,)
+        Positions left as they are.
+    held : float array (n_symbols,)
+        Weights of the positions, 0 where unknown.
+    unknown : bool array (n_symbols,)
+        Positions whose weight is not a finite number.
+    refused : list of Refusal
+        So far.
+    """
+
+    def __init__(self, view: View, targets: np.ndarray):
+        self.view, self.targets = view, targets
+        self.unknown = ~np.isfinite(view.weights) & ~(view.shares == 0)
+        self.held = np.where(np.isfinite(view.weights) & ~(view.shares == 0), view.weights, 0.0)
+        self.kept = ~np.isfinite(targets)
+        self.w = np.where(self.kept, self.held, targets)
+        self.refused: list[Refusal] = []
+
+    def refuse(self, limit: str, symbol: str | None, value: float, bound: float, asked: float, allowed: float) -> None:
+        """Record what was not allowed."""
+        time = self.view.time
+        self.refused.append(Refusal(time, limit, symbol, float(value), float(bound), float(asked), float(allowed)))
+
+    def confine(
+        self, low: np.ndarray | float, high: np.ndarray | float, forced: bool = False
+    ) -> list[tuple[int, float]]:
+        """Bring targets into [low, high] (with `forced` what is kept too); return where, and what was there before."""
+        outside = ~((self.w >= low - TINY) & (self.w <= high + TINY))
+        if not forced:
+            outside &= ~self.kept
+        if not np.count_nonzero(outside):
+            return []
+        before = self.w
+        self.w = np.where(outside, np.clip(self.w, low, high), self.w)
+        self.kept = self.kept & ~outside
+        return [(int(j), float(before[j])) for j in np.flatnonzero(outside)]
+
+    def reduce_only(self, where: np.ndarray | bool) -> list[tuple[int, float]]:
+        """Let targets only reduce what is held."""
+        low = np.where(where, np.minimum(self.held, 0.0), -np.inf)
+        return self.confine(low, np.where(where, np.maximum(self.held, 0.0), np.inf))
+
+    def portfolio(self, limit: str, value: float, bound: float, capped: Capped) -> None:
+        """Take over what a cap on the whole left, and record it where it changed anything."""
+        w, kept = capped
+        if w is not self.w:
+            self.refuse(limit, None, value, bound, total_of(np.abs(self.w)), total_of(np.abs(w)))
+            self.w, self.kept = w, kept
+
+
+def _inputs(work: Work) -> None:
+    """Open nothing where a number is missing: everywhere if it is equity or a position, else in that symbol."""
+    view = work.view
+    for j in np.flatnonzero(np.isinf(work.targets)):
+        work.refuse("inputs", view.symbols[j], work.targets[j], math.inf, work.targets[j], work.held[j])
+    bad_price = ~((view.price > 0) & (view.price < math.inf))
+    for j, asked in work.reduce_only(bad_price | (view.state != 0)):
+        value, bound = (view.price[j], math.inf) if bad_price[j] else (view.state[j], 0)
+        work.refuse("inputs", view.symbols[j], value, bound, asked, work.w[j])
+    blind = [] if -math.inf < view.equity < math.inf else [(None, view.equity)]
+    blind += [(view.symbols[j], view.weights[j]) for j in np.flatnonzero(work.unknown)]
+    if blind:
+        before = total_of(np.abs(work.w))
+        if work.reduce_only(True):
+            for symbol, value in blind:
+                work.refuse("inputs", symbol, value, math.inf, before, total_of(np.abs(work.w)))
+
+
+def _open_breaker(work: Work, fault: Fault, on_breach: str) -> None:
+    limit, value, bound = fault
+    before = total_of(np.abs(work.w))
+    if on_breach == "flat":
+        work.kept = work.kept & (work.held == 0) & ~work.unknown
+        changed = bool(work.confine(0.0, 0.0)) or bool(np.count_nonzero(work.unknown))
+    else:
+        changed = bool(work.reduce_only(True))
+    if changed:
+        work.refuse(limit, None, value, bound, before, total_of(np.abs(work.w)))
+
+
+def _exit(work: Work, exits: Exits, limits: "Limits") -> None:
+    view = work.view
+    for j, rule, value, bound in exits.why:
+        work.refuse(rule, view.symbols[j], value, bound, work.w[j], 0.0)
+    if exits.why:
+        work.w = np.where(exits.close, 0.0, work.w)
+        work.kept = work.kept & ~exits.close
+    if limits.atr_stop is not None:
+        for j, asked in work.reduce_only(exits.unready):
+            work.refuse("atr_stop", view.symbols[j], math.nan, limits.atr_stop, asked, work.w[j])
+    for j, asked in work.reduce_only(exits.astray):
+        work.refuse("inputs", view.symbols[j], view.entry_price[j], math.inf, asked, work.w[j])
+    if np.count_nonzero(exits.blocked):
+        high = np.where(exits.blocked & (exits.blocked_side > 0), np.maximum(work.held, 0.0), np.inf)
+        low = np.where(exits.blocked & (exits.blocked_side < 0), np.minimum(work.held, 0.0), -np.inf)
+        for j, asked in work.confine(low, high):
+            work.refuse("cooldown", view.symbols[j], exits.waits[j], 0, asked, work.w[j])
+
+
+def _restrict(work: Work, no_long: np.ndarray, no_short: np.ndarray) -> None:
+    high = np.where(no_long, np.maximum(work.held, 0.0), np.inf)
+    low = np.where(no_short, np.minimum(work.held, 0.0), -np.inf)
+    for j, asked in work.confine(low, high):
+        bound = high[j] if asked > high[j] else low[j]
+        work.refuse("restricted", work.view.symbols[j], asked, bound, asked, work.w[j])
+
+
+def _position(work: Work, limits: "Limits") -> None:
+    cap = limits.max_position
+    drifted = work.kept & (np.abs(work.w) > cap * (1.0 + limits.band) * SLACK)
+    work.kept = work.kept & ~drifted
+    for j, asked in work.confine(-cap, cap):
+        work.refuse("max_position", work.view.symbols[j], abs(asked), cap, asked, work.w[j])
+
+
+def _sector(work: Work, name: str, inside: np.ndarray, limits: "Limits") -> None:
+    total = total_of(np.abs(work.w[inside]))
+    if total <= limits.max_sector * SLACK:
+        return
+    before = work.w[inside]
+    part, kept = cap_gross(before, work.kept[inside], limits.max_sector, limits.band)
+    if part is not before:
+        w, all_kept = work.w.copy(), work.kept.copy()
+        w[inside], all_kept[inside] = part, kept
+        work.portfolio(f"max_sector {name}", total, limits.max_sector, (w, all_kept))
+
+
+def _bets(work: Work, limits: "Limits") -> None:
+    budget = limits.max_gross**2
+    squares = total_of(work.w * work.w)
+    capped = cap_squares(work.w, work.kept, budget / limits.min_effective_bets, limits.band)
+    value = budget / squares if squares > 0 else math.inf
+    work.portfolio("min_effective_bets", value, limits.min_effective_bets, capped)
+
+
+def _sides(limits: "Limits", symbols: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the symbols that may not be held long, and those not short; None where none is restricted."""
+    said = limits.restricted_sides()
+    if not said.keys() & set(symbols):
+        return None
+    no_long = np.array([said.get(symbol) in ("long", "both") for symbol in symbols])
+    return no_long, np.array([said.get(symbol) in ("short", "both") for symbol in symbols])
+
+
+def _sectors(limits: "Limits", symbols: tuple[str, ...]) -> list[tuple[str, np.ndarray]]:
+    if limits.sectors is None:
+        return []
+    unknown = [symbol for symbol in symbols if symbol not in limits.sectors]
+    if unknown:
+        raise InputError(f"Limits.sectors has no sector for {len(unknown)} symbols: {', '.join(unknown[:5])}.")
+    names = sorted({limits.sectors[symbol] for symbol in symbols})
+    return [(name, np.array([limits.sectors[symbol] == name for symbol in symbols])) for name in names]
