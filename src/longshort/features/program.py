@@ -309,7 +309,7 @@ def run(
     size = math.prod(wanted)
     ours = out is None and size >= core.LARGE_RESULT
     if out is None:
-        out = core.large_result(size).reshape(wanted) if ours else np.empty(wanted)
+        out = np.asarray(core.large_result(size)).reshape(wanted) if ours else np.empty(wanted)
     elif not isinstance(out, np.ndarray) or (out.shape, out.dtype) != (wanted, np.float64):
         raise InputError(
             f"out must be a float64 array {wanted}, was {getattr(out, 'dtype', type(out))} {getattr(out, 'shape', '')}."
