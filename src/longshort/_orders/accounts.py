@@ -107,6 +107,8 @@ class Account:
         The same in shares.
     entry_price : float array (n_symbols,)
         Average price of the open positions, NaN without.
+    shorts : int
+        How many symbols are held short.
     totals : dict of str to int
         What was paid and received so far by kind, micro: "commission", "spread", "impact" (both inside the prices) and
         every kind of `Posting`.
@@ -154,6 +156,7 @@ class Account:
         self.totals["deposit"] = self.cash_micro
         self.sizes = np.array([i.lot * i.multiplier for i in listed])
         """Money per lot at a price of one."""
+        self.shorts = 0
         self._plain = all(i.units == 10**8 for i in listed)
 
     @property
@@ -179,7 +182,7 @@ class Account:
         totals["commission"] -= fill.commission_micro
         totals["spread"] -= fill.spread_micro
         totals["impact"] -= fill.impact_micro
-        held = int(self.lots[j])
+        held = self.lots.item(j)
         if held and (held > 0) != (lots > 0):
             closed = lots if abs(lots) <= abs(held) else -held
             proceeds = value if closed == lots else instrument.value_micro(closed, fill.price_micro)
@@ -191,6 +194,7 @@ class Account:
         self._hold(j, held + lots)
 
     def _hold(self, j: int, lots: int) -> None:
+        self.shorts += (lots < 0) - (self.lots.item(j) < 0)
         self.lots[j] = lots
         self.shares[j] = lots * self.instruments[j].lot
         self.entry_price[j] = self.basis_micro[j] / (lots * self.sizes[j] * MICRO) if lots else nan

@@ -229,8 +229,9 @@ class Ended:
         Id.
     time : int
         UTC nanoseconds.
-    why : {"expired", "cancelled", "refused", "sibling", "flat"}
-        "sibling": another order of its group filled; "flat": it could only reduce a position that is gone.
+    why : {"expired", "cancelled", "refused", "sibling", "flat", "split"}
+        "sibling": another order of its group filled; "flat": it could only reduce a position that is gone; "split": a
+        split left less than a lot of it.
     left : int
         Lots it had still to fill.
 

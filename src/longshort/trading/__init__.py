@@ -1,0 +1,19 @@
+"""Trading: one decision loop, a broker that simulates, and backtests that play stored forecasts through both."""
+
+from .._lazy import attach
+
+_EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None: a sub-module
+    "BacktestResult": "result",
+    "Broker": "broker",
+    "Execution": "broker",
+    "History": "history",
+    "Live": "history",
+    "Recorded": "trader",
+    "SimulatedBroker": "broker",
+    "Streamed": "trader",
+    "Trader": "trader",
+    "backtest": "backtesting",
+    "play": "trader",
+    "recording": None,
+}
+__getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)
