@@ -14,7 +14,9 @@ from ._lazy import attach
 __version__ = "0.1.0"
 
 _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None: a sub-module
+    "BacktestResult": "trading",
     "Bars": "bars",
+    "Costs": "orders",
     "Forecast": "forecast",
     "LSTM": "models",
     "Limits": "portfolio",
@@ -24,6 +26,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "Verdict": "evaluation",
     "WalkForward": "evaluation",
     "audit": "evaluation",
+    "backtest": "trading",
     "check": "data",
     "clean": "data",
     "data": None,
@@ -34,11 +37,13 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "load_bars": "data",
     "metrics": None,
     "models": None,
+    "orders": None,
     "portfolio": None,
     "project": "ledger",
     "referee": "evaluation",
     "report": None,
     "tearsheet": "report",
+    "trading": None,
     "tune": "evaluation",
     "walk_forward": "evaluation",
 }

@@ -14,6 +14,5 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "Trader": "trader",
     "backtest": "backtesting",
     "play": "trader",
-    "recording": None,
 }
 __getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)

@@ -147,12 +147,10 @@ class Live:
         returns = returns_of(self.bars)[-1]
         self.bars = self.bars.since(int(self.bars.time[-min(len(self.bars), USUAL + 1)]))
         known = {name: row.get(name) for name in ("open", "high", "low", "close", "volume")}
-        known |= {"split": split, "dividend": dividend, "volatility": sigma, "usual_volume": many, "returns": returns}
-        split, dividend = _effective(row["split"], 1.0), _effective(row["dividend"], 0.0)
-        state, time = np.asarray(row["state"], np.uint8), int(row["time"])
-        return MarketEvent(
-            CLOSE, time, self._session(time), state, o, h, low, c, v, split, dividend, last, returns, sigma, many
-        )
+        known |= {"volatility": sigma, "usual_volume": many, "returns": returns}
+        known |= {"split": _effective(row["split"], 1.0), "dividend": _effective(row["dividend"], 0.0)}
+        time = int(row["time"])
+        return MarketEvent(CLOSE, time, self._session(time), np.asarray(row["state"], np.uint8), last=last, **known)
 
     def _usual(self) -> tuple[Any, Any]:
         returns = returns_of(self.bars)

@@ -111,6 +111,8 @@ class Trader:
         What it begins with; fills and postings change it.
     bars_per_year : float, default=252.0
         Told to the policy.
+    until : int, optional
+        UTC nanoseconds after which it decides nothing: a backtest ends with a row that only fills.
 
     Attributes
     ----------
@@ -131,10 +133,11 @@ class Trader:
         forecasts: Source | None = None,
         account: "Account | Money | float" = 100_000.0,
         bars_per_year: float = 252.0,
+        until: int | None = None,
     ):
         self.account = account if isinstance(account, Account) else Account(account, symbols)
         self.symbols, self.forecasts, self.bars_per_year = self.account.symbols, forecasts, bars_per_year
-        self.strategy = strategy
+        self.strategy, self.until = strategy, until
         policy, limits = parts_of(strategy)
         self._policy = policy.stepper(self.symbols)
         self._limits = None if limits is None else limits.stepper(self.symbols)
@@ -166,6 +169,11 @@ class Trader:
             raise InputError(f"A trader takes market events and what brokers report, was {event!r}.")
         return []
 
+    @property
+    def marks(self) -> np.ndarray:
+        """Last raw close of every symbol, NaN before the first."""
+        return self._mark
+
     # -- what brokers report -----------------------------------------------------------------------------------------
 
     def _filled(self, fill: Fill) -> None:
@@ -185,7 +193,10 @@ class Trader:
     # -- deciding ----------------------------------------------------------------------------------------------------
 
     def _decide(self, event: MarketEvent) -> "list[Order | Cancel]":
-        view = self._view(event)
+        price = self._value(event)
+        if self.until is not None and event.time > self.until:
+            return []
+        view = self._view(event, price)
         targets = self._read(self._policy(view), "policy")
         if self._limits is not None:
             targets, refused = self._limits.weights(view, targets)
@@ -201,14 +212,18 @@ class Trader:
         self.orders += orders
         return [*cancels, *orders]
 
-    def _view(self, event: MarketEvent) -> View:
+    def _value(self, event: MarketEvent) -> np.ndarray:
+        """Value the account at the close and return the last price of every symbol."""
         account, close, mark = self.account, event.close, self._mark
         np.copyto(mark, close, where=close > 0)
-        price = mark.copy()
-        held = account.lots != 0
-        self.equity_micro = account.equity_micro(np.rint(np.where(held, price, 0.0) * MICRO).astype(np.int64))
+        price = np.where(account.lots != 0, mark, 0.0)
+        self.equity_micro = account.equity_micro(np.rint(price * MICRO).astype(np.int64))
+        return mark.copy()
+
+    def _view(self, event: MarketEvent, price: np.ndarray) -> View:
+        account, close = self.account, event.close
         equity = self.equity_micro / MICRO
-        value = np.where(held, account.lots * account.sizes * price, 0.0)
+        value = np.where(account.lots != 0, account.lots * account.sizes * price, 0.0)
         return View(
             time=event.time,
             symbols=self.symbols,
