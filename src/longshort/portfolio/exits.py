@@ -39,7 +39,7 @@ class Exits:
 
     def __init__(self, limits: "Limits", n_symbols: int):
         self._limits = limits
-        nan = np.full(n_symbols, np.nan)
+        nan, self._ones = np.full(n_symbols, np.nan), np.ones(n_symbols)
         self.stop, self.target, self._levels = nan, nan, {}
         self.close = self.unready = self.astray = self._closing = self._none = np.zeros(n_symbols, dtype=bool)
         self.why: list[tuple[int, str, float, float]] = []
@@ -49,6 +49,7 @@ class Exits:
         self._age = np.zeros(n_symbols, dtype=np.int64)
         self._best, self._last, self._distance, self._ratchet = nan, nan, nan, nan
         self._ranges = TrueRange(n_symbols, limits.atr_window) if limits.atr_stop is not None else None
+        self._remembers = limits.trailing_stop is not None or limits.atr_stop is not None
         self._time: int | None = None
         self._open = False
         self.quiet = True
@@ -86,13 +87,17 @@ class Exits:
         self.quiet = not (held_back or self.why)
 
     def _follow(self, view: View) -> None:
-        side = np.sign(np.where(np.isfinite(view.shares), view.shares, self._side))
-        scale = rescaled(view, self._last)
-        self._wait = np.maximum(self._wait - 1, 0)
-        gone = (self._side != 0) & (side != self._side) & ~self._closing
-        if np.count_nonzero(gone):
-            self._note_touched(view, gone, scale)
+        side = np.sign(view.shares)
+        if np.count_nonzero(side != side):
+            side = np.where(side == side, side, self._side)
+        if np.count_nonzero(self._wait):
+            self._wait = np.maximum(self._wait - 1, 0)
         new = side != self._side
+        changed = bool(np.count_nonzero(new))
+        scale = rescaled(view, self._last) if changed or self._remembers else self._ones
+        if changed:
+            gone = (self._side != 0) & new & ~self._closing
+            self._note_touched(view, gone, scale)
         self._age = np.where(new, 0, self._age) + (side != 0)
         self._side = side
         self._place(view, new, scale)
@@ -114,30 +119,39 @@ class Exits:
     def _place(self, view: View, new: np.ndarray, scale: np.ndarray) -> None:
         """Move all levels to this bar."""
         limits, side = self._limits, self._side
-        price = np.where(np.isfinite(view.price) & (view.price > 0), view.price, np.nan)
-        entry = np.where((side != 0) & (view.entry_price > 0) & np.isfinite(view.entry_price), view.entry_price, np.nan)
-        self.astray = (side != 0) & np.isnan(entry)
+        held = side != 0
+        known = held & (view.entry_price > 0) & (view.entry_price < np.inf)
+        entry = np.where(known, view.entry_price, np.nan)
+        self.astray = held & ~known
         levels: dict[str, np.ndarray] = {}
         if limits.stop_loss is not None:
             levels["stop_loss"] = entry * (1.0 - side * limits.stop_loss)
-        if limits.trailing_stop is not None or limits.atr_stop is not None:
-            self._best = self._best_since(view, price, entry, new, scale)
+        if self._remembers:
+            self._best = self._best_since(view, entry, new, scale)
         if limits.trailing_stop is not None:
             levels["trailing_stop"] = self._best * (1.0 - side * limits.trailing_stop)
         if self._ranges is not None:
-            levels["atr_stop"] = self._atr_level(entry, new, scale)
-        self._levels = {name: np.where(level > 0, level, np.nan) for name, level in levels.items()}
-        stop = np.full(len(side), np.nan)
-        for level in self._levels.values():
-            stop = side * np.fmax(side * stop, side * level)
-        self.stop = stop
+            level = self._atr_level(entry, new, scale)
+            levels["atr_stop"] = np.where(level > 0, level, np.nan)
+        self._levels = levels
+        self.stop = self._tightest(list(levels.values()))
         if limits.take_profit is not None:
             target = entry * (1.0 + side * limits.take_profit)
             self.target = np.where(target > 0, target, np.nan)
 
-    def _best_since(self, view: View, price: np.ndarray, entry: np.ndarray, new: np.ndarray, scale: np.ndarray):
+    def _tightest(self, levels: list[np.ndarray]) -> np.ndarray:
+        """Return the highest level of longs, the lowest of shorts."""
+        if not levels:
+            return np.full(len(self._side), np.nan)
+        tightest = levels[0]
+        for level in levels[1:]:
+            tightest = self._side * np.fmax(self._side * tightest, self._side * level)
+        return tightest
+
+    def _best_since(self, view: View, entry: np.ndarray, new: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """Return the best price since entry, highs and lows of later bars included (the first bar began before it)."""
         side = self._side
+        price = np.where((view.price > 0) & (view.price < np.inf), view.price, np.nan)
         extreme = np.where(side > 0, view.high, view.low)
         extreme = np.where(np.isfinite(extreme) & (extreme > 0) & ~new, extreme, price)
         best = np.where(new, entry, self._best * scale)
@@ -168,9 +182,9 @@ class Exits:
             bound = np.full(len(side), float(limits.time_stop))
             found["time_stop"] = (self._age >= limits.time_stop, self._age.astype(float), bound)
         self.close, self.why = self._none, []
-        for name, (hit, value, bound) in found.items():
-            hit = hit & (side != 0) & ~self.close
+        for name, (hit, value, bound) in found.items():  # a level is NaN and an age 0 where nothing is held
             if np.count_nonzero(hit):
+                hit = hit & ~self.close
                 self.close = self.close | hit
                 self.why += [(int(j), name, float(value[j]), float(bound[j])) for j in np.flatnonzero(hit)]
         if self.why:

@@ -35,8 +35,9 @@ class LimitsAtWork:
         self._restricted = _sides(limits, symbols)
         self._sectors = _sectors(limits, symbols)
         bets = limits.max_gross / math.sqrt(limits.min_effective_bets)
-        least = [limits.max_position, limits.max_gross, limits.max_net, limits.max_leverage, limits.max_turnover, bets]
+        least = [limits.max_gross, limits.max_net, limits.max_leverage, limits.max_turnover, bets]
         self._harmless = min([*least, limits.max_sector] if self._sectors else least) * SLACK
+        self._position = limits.max_position * SLACK
 
     def weights(self, view: View, targets: np.ndarray) -> tuple[np.ndarray, list[Refusal]]:
         """Return what is allowed of `targets`, NaN where the position is left as it is, and what was refused.
@@ -83,8 +84,11 @@ class LimitsAtWork:
         if not -math.inf < view.equity < math.inf:
             return False
         asked = targets == targets
-        total = total_of(np.abs(np.where(asked, targets, view.weights)))  # NaN or infinite where anything is
-        if not (total <= self._harmless and total_of(np.abs(view.weights)) < math.inf):
+        size = np.abs(np.where(asked, targets, view.weights))
+        total = total_of(size)  # NaN or infinite where anything is; no cap can be over where all together are not
+        if not (total <= self._harmless and (total <= self._position or size.max() <= self._position)):
+            return False
+        if not total_of(np.abs(view.weights)) < math.inf:
             return False
         good = (view.price > 0.0) & (view.price < math.inf) & (view.state == 0)
         return not np.count_nonzero(asked & ~good)
