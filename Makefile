@@ -35,7 +35,7 @@ lint: $(VENV)/test-tools ## ruff and pyright
 	@$(STEP) "ruff format" $(BIN)/ruff format --check .
 	@$(STEP) "pyright" $(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(VENV)/installed $(VENV)/full-tools .venv-bench/made ## benchmarks, printed as ratios to other libraries (long)
+bench: $(VENV)/installed $(VENV)/full-tools .venv-bench/made .venv-engines/made ## benchmarks, printed as ratios to other libraries (long)
 	@scripts/bench $(BIN)/python
 
 tutorials: $(VENV)/installed $(VENV)/test-tools .venv-tutorials/made ## run two Keras tutorials unchanged under Keras, our presets beside them (minutes)
@@ -89,6 +89,13 @@ $(VENV)/full-tools: $(VENV)/libraries
 	@$(BIN)/python -m venv .venv-bench
 	@$(STEP) "Peers in .venv-bench: Keras, TensorFlow, ONNX Runtime" .venv-bench/bin/python -m pip install -q tensorflow-cpu==2.21.0 \
 		keras==3.15.1 onnx==1.23.2 onnxruntime==1.31.1
+	@touch $@
+
+.venv-engines/made: $(VENV)/made
+	@for peer in "backtrader backtrader==1.9.78.123 pandas" "zipline zipline-reloaded==3.2.1" \
+		"vectorbt vectorbt==1.2.0" "nautilus nautilus_trader==1.221.0"; do set -- $$peer; name=$$1; shift; \
+		$(BIN)/python -m venv .venv-engines/$$name && \
+		$(STEP) "Peer in .venv-engines: $$name" .venv-engines/$$name/bin/python -m pip install -q "$$@" || exit 1; done
 	@touch $@
 
 .venv-tutorials/made: $(VENV)/made
