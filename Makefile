@@ -44,6 +44,9 @@ tutorials: $(VENV)/installed $(VENV)/test-tools .venv-tutorials/made ## run two 
 zoo: $(VENV)/installed ## the leak audit on its zoo of leaks and clean twins: confusion matrix, seconds (two minutes)
 	@$(BIN)/python benchmarks/audit.py
 
+null: $(VENV)/installed ## what the verdict says of noise and of planted signals: table, hours, goes on where it was stopped
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/null.py --sets all
+
 figures: $(VENV)/installed ## make the pictures of README and docs again
 	@$(BIN)/python docs/make_figures.py
 
@@ -116,5 +119,5 @@ test-python: # VERSION=3.12: build from scratch with that Python and run the tes
 	$(STEP) "pytest, hypothesis" .venv-$(VERSION)/bin/python -m pip install -q -c constraints.txt pytest hypothesis; \
 	.venv-$(VERSION)/bin/python -m pytest -m "not full" -p no:cacheprovider
 
-.PHONY: help demo test test-full test-python lint bench tutorials zoo figures wheel clean
+.PHONY: help demo test test-full test-python lint bench tutorials zoo null figures wheel clean
 .NOTPARALLEL:

@@ -1,82 +1,139 @@
-"""Where nothing can be known the verdict says so: cheap forecasters on five kinds of markets, and the best of 20."""
+"""Where nothing can be known the verdict says so, and where something can it finds it: `make null`, in small.
 
-import numpy as np
+The experiments are those of `benchmarks/null.py`, which measures the whole of it; here they are 100 data sets at a
+time, 20 of each kind of market, with fixed seeds.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
 import pytest
 
-import longshort as ls
-from longshort import features as f
 from longshort import ledger
-from longshort.data import synthetic
-from longshort.forecast import Forecast
-from longshort.models import Ridge
 
-INPUTS = [f.log_return(), f.log_return(5), f.volatility(10)]
-CV = ls.WalkForward(250, 350)
+_SPEC = importlib.util.spec_from_file_location("null", Path(__file__).parents[2] / "benchmarks" / "null.py")
+assert _SPEC is not None
+assert _SPEC.loader is not None
+null = importlib.util.module_from_spec(_SPEC)
+sys.modules["null"] = null
+_SPEC.loader.exec_module(null)
 
-
-class RandomLinear:
-    """Weights nobody learned: the cheapest way to try a thousand things."""
-
-    def __init__(self, target, seed):
-        self.target, self.seed = target, seed
-
-    def fit(self, bars, start=None):
-        return self
-
-    def predict(self, bars, start=None):
-        values = np.asarray(f.FeatureSet(INPUTS).compute(bars)) @ np.random.default_rng(self.seed).normal(size=3)
-        first = 0 if start is None else int(np.searchsorted(bars.time, start))
-        return Forecast(bars.time[first:], bars.symbols, 0.1 * values[first:], target=self.target.info)
-
-    def to_dict(self):
-        return {"kind": "RandomLinear", "seed": self.seed}
+MOST = null.most(100)
 
 
-def block_shuffled(n, seed):
-    """AAPL's own returns in blocks of 20 days in random order: its tails and its volatility, nobody's future."""
-    bars = ls.load_bars("AAPL", source="sample")
-    r = np.diff(np.log(np.asarray(bars.adjusted("close"))[:, 0]))
-    rng = np.random.default_rng(seed)
-    starts = rng.integers(0, len(r) - 20, size=n // 20 + 1)
-    return synthetic.from_log_returns(np.concatenate([r[s : s + 20] for s in starts])[:n, None], seed=seed)
+def found(family, horizon, each=20, first=5000):
+    """Count edges, and what a naive test finds, among `each` data sets of all five kinds."""
+    bars = "1 bar" if horizon == 1 else f"{horizon} bars"
+    cells = [null.CELLS[f"{family} / {bars} / {market}"] for market in null.MARKETS]
+    assert len(cells) == 5
+    rows = [cell.measure(first + k) for cell in cells for k in range(each)]
+    return sum(row["edge"] for row in rows), sum(row["naive"] for row in rows)
 
 
-MARKETS = {
-    "random walk": lambda n, seed: synthetic.random_walk(n, seed=seed),
-    "drifting walk": lambda n, seed: synthetic.random_walk(n, seed=seed, drift=0.0006),
-    "garch": lambda n, seed: synthetic.garch(n, seed=seed),
-    "student t(3)": lambda n, seed: synthetic.student_t(n, seed=seed),
-    "shuffled blocks": block_shuffled,
-}
+def test_the_bounds_are_the_quantiles_of_the_binomial_distribution():
+    assert [null.most(n) for n in (100, 200, 1000)] == [11, 18, 67]
 
 
-def edge(model, bars, tmp_path):
-    with ledger.project(tmp_path):
-        return ls.walk_forward(model, bars, CV, baselines=[], seeds=1).verdict().exit_code == 0
+def test_all_that_stage_three_asks_for_is_a_cell_of_the_table():
+    for market in null.MARKETS:
+        for bars in ("1 bar", "5 bars", "20 bars"):
+            for family in ("ridge", "linear", "best of 20 linear"):
+                assert null.CELLS[f"{family} / {bars} / {market}"].sets == 1000
+            for family in ("LSTM", "best of 20 LSTMs"):
+                assert null.CELLS[f"{family} / {bars} / {market}"].sets == 200
 
 
-def test_a_ridge_finds_an_edge_on_at_most_11_of_100_markets_without_one(tmp_path):
-    found = 0
-    for name, market in MARKETS.items():
-        for seed in range(20):
-            bars = market(650, 1000 + seed)
-            found += edge(Ridge(INPUTS, f.forward_log_return()), bars, tmp_path / f"{name}-{seed}")
-    assert found <= 11  # the 99 % bound of 100 draws at 5 %
+@pytest.mark.parametrize("horizon", [1, *(pytest.param(h, marks=pytest.mark.full) for h in (5, 20))])
+def test_a_ridge_finds_an_edge_on_at_most_11_of_100_markets_without_one(horizon):
+    assert found("ridge", horizon)[0] <= MOST
 
 
-@pytest.mark.parametrize(
-    ("horizon", "markets"), [(1, 5), *(pytest.param(h, 12, marks=pytest.mark.full) for h in (1, 5, 20))]
-)
-def test_the_best_of_twenty_is_tested_as_the_best_of_twenty(horizon, markets, tmp_path):
+@pytest.mark.parametrize("horizon", [5, 20])
+def test_guesses_are_an_edge_on_at_most_11_of_100_markets_in_overlapping_outcomes(horizon):
+    edges, naive = found("linear", horizon)
+    assert edges <= MOST
+    assert naive > MOST  # by a test that takes overlapping outcomes for independent ones
+
+
+def test_an_lstm_finds_an_edge_on_at_most_11_of_100_markets_without_one():
+    assert found("LSTM", 1)[0] <= MOST
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("horizon", [5, 20])
+def test_an_lstm_finds_an_edge_on_at_most_11_of_100_markets_in_overlapping_outcomes(horizon):
+    assert found("LSTM", horizon)[0] <= MOST
+
+
+@pytest.mark.parametrize("horizon", [1, *(pytest.param(h, marks=pytest.mark.full) for h in (5, 20))])
+def test_the_best_of_twenty_is_tested_as_the_best_of_twenty(horizon):
     """Each alone passes 5 % once in a while, and the best of twenty on two markets of three; not here."""
-    target, found, naive = f.forward_log_return(horizon), 0, 0
-    for seed in range(markets):
-        bars = synthetic.random_walk(650, seed=2000 + seed)
-        with ledger.project(tmp_path / str(seed)):
-            studies = [ls.walk_forward(RandomLinear(target, k), bars, CV, baselines=[], seeds=1) for k in range(20)]
-            found += any(study.verdict().exit_code == 0 for study in studies)
-            assert {study.verdict().details["tried"] for study in studies} == {20}
-        ps = [max(b["clark_west"]["p"] for b in s.verdict().details["benchmarks"].values()) for s in studies]
-        naive += min(ps) < 0.05
-    assert found <= (3 if markets == 12 else 2)  # the 99 % bounds of 12 and 5 draws at 5 %
-    assert naive >= 2 or horizon > 1  # and the danger is real
+    edges, naive = found("best of 20 linear", horizon)
+    assert edges <= MOST
+    assert naive > 40  # and the danger is real
+
+
+@pytest.mark.full
+def test_the_best_of_twenty_lstms_is_tested_as_the_best_of_twenty():
+    assert found("best of 20 LSTMs", 1, each=8)[0] <= null.most(40)
+
+
+def test_a_trained_lstm_finds_a_planted_signal_in_four_cases_of_five():
+    rows = [null.CELLS["power: LSTM of 16 units / ceiling 0.30"].measure(5000 + k) for k in range(10)]
+    assert sum(row["edge"] for row in rows) >= 8
+    assert 0.2 < sum(row["ic"] for row in rows) / len(rows) < 0.35
+
+
+@pytest.mark.full
+def test_the_default_lstm_finds_a_planted_signal_in_four_cases_of_five():
+    assert sum(null.CELLS["power: default LSTM / ceiling 0.30"].measure(5000 + k)["edge"] for k in range(10)) >= 8
+
+
+def test_the_best_of_200_noise_strategies_is_deflated_without_being_told_their_number():
+    before = ledger.trials()
+    row = null.luckiest(5000)
+    assert row["sharpe"] > 1.5
+    assert row["deflated_probability"] < 0.6
+    assert row["trials"] == 200
+    assert not row["edge"]
+    assert ledger.trials() == before
+
+
+# -------------------------------------------------------------------------------------------------------- the program
+
+
+def test_a_table_that_was_interrupted_goes_on_and_ends_with_the_same_rows(tmp_path, monkeypatch, capsys):
+    cell = null.CELLS["power: given IC 0.10 / 1000 bars"]
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["null.py", "--cells", cell.name, "--jobs", "1", *arguments])
+        return null.main()
+
+    assert run("--sets", "3", "--out", str(tmp_path / "parts")) == 0
+    assert run("--sets", "5", "--out", str(tmp_path / "parts")) == 0
+    assert run("--sets", "5", "--out", str(tmp_path / "whole")) == 0
+    parts, whole = (null.load(tmp_path / name, cell) for name in ("parts", "whole"))
+    assert parts.rows == whole.rows
+    assert len(whole.rows) == 5
+    assert "of 5 found (at least 85%)" in capsys.readouterr().out
+    monkeypatch.setattr(null, "code", lambda: "other code")
+    assert null.load(tmp_path / "whole", cell).rows == []
+    assert run("--table", "--out", str(tmp_path / "whole")) == 0
+
+
+def test_a_cell_beyond_its_bound_fails_the_program(tmp_path, monkeypatch, capsys):
+    cell = null.CELLS["ridge / 1 bar / garch"]
+    null.keep(tmp_path, cell, null.Kept([{"edge": k < 12, "naive": True} for k in range(100)], 1.0))
+    monkeypatch.setattr(sys, "argv", ["null.py", "--table", "--cells", cell.name, "--out", str(tmp_path)])
+    assert null.main() == 1
+    assert "12 of 100 (at most 11), naively 100%   BEYOND ITS BOUND" in capsys.readouterr().out
+    null.keep(tmp_path, cell, null.Kept([{"edge": k < 11, "naive": True} for k in range(100)], 1.0))
+    assert null.main() == 0
+
+
+def test_unknown_markets_and_cells_are_refused_with_those_there_are():
+    with pytest.raises(SystemExit, match="random walk, drifting walk, garch"):
+        null.chosen(["bull"], [])
+    with pytest.raises(SystemExit, match="ridge / 1 bar / garch"):
+        null.chosen([], ["rigde"])

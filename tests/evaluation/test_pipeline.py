@@ -21,20 +21,21 @@ def own_ledger(tmp_path):
 
 
 def false_edges(n_walks, target, features=FEATURES, drift=0.0, n=1250, cv=TWO_FOLDS, **net):
+    """Count edges of the mean of three networks; returns of other markets, and of one network, are in test_null.py."""
     found = 0
     for seed in range(n_walks):
         bars = synthetic.random_walk(n, seed=seed, drift=drift)
-        with ledger.project(None):
+        with ledger.aside():
             study = ls.walk_forward(ls.LSTM(features, target, **net), bars, cv, baselines=[])
-        found += study.verdict().exit_code == 0
+            found += study.verdict().exit_code == 0
     return found
 
 
 SMALL = {"lookback": 20, "hidden": (16,), "epochs": 8}
 
 
-def test_networks_find_an_edge_on_at_most_16_of_200_random_walks():
-    assert false_edges(200, f.forward_log_return(1), n=890, cv=ONE_FOLD, **SMALL) <= 16
+def test_three_networks_find_an_edge_on_at_most_6_of_40_random_walks():
+    assert false_edges(40, f.forward_log_return(1), n=890, cv=ONE_FOLD, **SMALL) <= 6  # 99 % bound of 40 draws at 5 %
 
 
 @pytest.mark.full
@@ -48,8 +49,8 @@ def test_networks_find_an_edge_on_at_most_16_of_200_random_walks():
     ],
     ids=["returns", "prices", "directions", "5-bar returns"],
 )
-def test_networks_find_an_edge_on_at_most_16_of_200_walks_whatever_they_predict(target, features, drift):
-    assert false_edges(200, target, features, drift, **SMALL) <= 16
+def test_networks_find_an_edge_on_at_most_18_of_200_walks_whatever_they_predict(target, features, drift):
+    assert false_edges(200, target, features, drift, **SMALL) <= 18  # 99 % bound of 200 draws at 5 %
 
 
 @pytest.mark.full
