@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from longshort.portfolio import Limits, view_of
 
@@ -236,3 +238,60 @@ def test_a_bracket_for_a_position_just_opened():
     assert tape.step.exits.bracket(0, 50.0, 1) == pytest.approx((48.0, 55.0))
     assert tape.step.exits.bracket(0, 50.0, -1) == pytest.approx((52.0, 45.0))
     assert np.isnan(Limits(time_stop=2).stepper(("A",)).exits.bracket(0, 50.0, 1)).all()
+
+
+RULES = st.fixed_dictionaries(
+    {},
+    optional={
+        "stop_loss": st.floats(0.01, 0.3),
+        "take_profit": st.floats(0.01, 0.3),
+        "trailing_stop": st.floats(0.01, 0.3),
+        "atr_stop": st.floats(0.5, 5),
+        "atr_trailing": st.booleans(),
+        "time_stop": st.integers(2, 20),
+    },
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(RULES, st.integers(0, 10**6), st.sampled_from([1.0, -1.0]))
+def test_splits_change_neither_what_is_closed_nor_when(rules, seed, side):
+    rng = np.random.default_rng(seed)
+    returns = rng.normal(0, 0.03, 30)
+    price = 100 * np.cumprod(1 + returns)
+    high, low = price * (1 + 0.02 * rng.random(30)), price * (1 - 0.02 * rng.random(30))
+    shares = np.cumprod(np.where(rng.random(30) < 0.2, rng.choice([2.0, 7.0, 0.1], 30), 1.0))
+    limits = Limits(**rules, atr_window=3)
+    plain, split = limits.stepper(("AAPL",)), limits.stepper(("AAPL",))
+    for t in range(30):
+        said = []
+        for step, factor in ((plain, 1.0), (split, shares[t])):
+            view = view_of(
+                ("AAPL",),
+                time=t,
+                session=t,
+                returns=[returns[t]],
+                weights=[0.5 * side * (t >= 5)],
+                **{n: [v[t] / factor] for n, v in (("price", price), ("high", high), ("low", low))},
+                entry_price=[price[4] / factor],
+            )
+            allowed, refused = step.weights(view, np.array([NAN]))
+            levels = step.levels(view) or (np.array([NAN]), np.array([NAN]))
+            said.append((allowed, [r.limit for r in refused], *(level * factor for level in levels)))
+        assert said[0][1] == said[1][1]
+        for one, other in zip(said[0][::2], said[1][::2], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([1.0, -1.0]), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_trailing_levels_never_move_back(seed, side, ranges):
+    rng = np.random.default_rng(seed)
+    limits = Limits(atr_stop=2.0, atr_window=2, atr_trailing=True) if ranges else Limits(trailing_stop=0.1)
+    tape, last = Tape(limits, side=side), -np.inf
+    for price in 100 * np.exp(np.cumsum(rng.normal(0, 0.02, 40))):
+        stop = side * tape.bar(price, price * 1.01, price * 0.99)[2]
+        if np.isfinite(stop):
+            assert stop >= last - 1e-9
+            last = stop
+    assert np.isfinite(last)

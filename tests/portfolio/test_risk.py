@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longshort.errors import InputError
-from longshort.forecast import Limit
+from longshort.forecast import ForecastRow, Limit
 from longshort.portfolio import Limits, effective_bets, view_of
 
 NAN = np.nan
@@ -22,6 +22,7 @@ TIGHT = {
     "max_turnover": {"max_turnover": 0.15},
     "max_sector": {"sectors": SECTORS, "max_sector": 0.25},
     "min_effective_bets": {"min_effective_bets": 3.0},
+    "min_independent_bets": {"min_independent_bets": 1.5},
     "restricted": {"restricted": {"AAPL": "long", "MSFT": "short", "XOM": "both"}},
     "max_drawdown": {"max_drawdown": 0.02},
     "max_daily_loss": {"max_daily_loss": 0.01, "on_breach": "reduce"},
@@ -123,6 +124,22 @@ def test_concentrated_weights_are_cut_to_one_size():
     assert (refusal.limit, refusal.value, refusal.bound) == ("min_effective_bets", pytest.approx(1 / 0.42), 4.0)
     full, _ = at_once(Limits(min_effective_bets=3), [0.7, 0.1, 0.1, 0.1])
     assert 1 / np.sum(full**2) >= 3 - 1e-9
+
+
+def test_too_few_independent_bets_may_only_be_reduced():
+    row = ForecastRow(None, np.zeros(2), covariance=np.array([[4e-4, 3.9e-4], [3.9e-4, 4e-4]]))
+    limits = Limits(min_independent_bets=1.5)
+    view = view_of(SYMBOLS[:2], row, weights=[0.3, 0.0])
+    allowed, (refusal,) = limits.stepper(SYMBOLS[:2]).weights(view, np.array([0.2, 0.5]))
+    np.testing.assert_allclose(allowed, [0.2, 0.0])
+    assert (refusal.limit, refusal.bound) == ("min_independent_bets", 1.5)
+    assert refusal.value < 1.1
+    apart = replace(view, forecast=replace(row, covariance=np.eye(2) * 4e-4))
+    np.testing.assert_allclose(limits.stepper(SYMBOLS[:2]).weights(apart, np.array([0.4, 0.5]))[0], [0.4, 0.5])
+    unknown = replace(view, forecast=None)
+    allowed, (refusal,) = limits.stepper(SYMBOLS[:2]).weights(unknown, np.array([0.2, 0.5]))
+    np.testing.assert_allclose(allowed, [0.2, 0.0])
+    assert np.isnan(refusal.value)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(1, 10))
@@ -273,6 +290,8 @@ def check(limits, view, targets, allowed):
     assert (after**2).sum() <= squares * (wide**2 if kept.any() else 1 + 1e-6)
     more = np.where(after * held > 0, np.maximum(np.abs(after) - np.abs(held), 0), np.abs(after))
     assert more.sum() <= limits.max_turnover * (1 + 1e-6)
+    if limits.min_independent_bets > 1 and grows.any():
+        assert effective_bets(after, view.forecast.covariance) >= limits.min_independent_bets * (1 - 1e-6)
     sides = limits.restricted_sides()
     for j, symbol in enumerate(view.symbols):
         if sides.get(symbol) in ("long", "both"):
@@ -301,7 +320,10 @@ def hostile(rng, t):
     equity = 1e6 * (1 + rng.normal(0, 0.01)) if rng.random() < 0.9 else rng.choice([NAN, np.inf, -np.inf, 0.0, -1.0])
     state = (rng.random(n) < 0.1).astype(np.uint8)
     shares = np.where(seen["weights"] == 0, 0.0, np.where(shares == 0, 1.0, shares))
-    return view_of(SYMBOLS, time=t, session=t // 3, equity=equity, state=state, shares=shares, **seen), targets
+    mix = rng.normal(size=(n, n)) * (rng.random() < 0.9)
+    covariance = mix @ mix.T * 1e-4 if rng.random() < 0.9 else np.full((n, n), NAN)
+    row = ForecastRow(None, np.zeros(n), covariance=covariance) if rng.random() < 0.9 else None
+    return view_of(SYMBOLS, row, time=t, session=t // 3, equity=equity, state=state, shares=shares, **seen), targets
 
 
 @pytest.mark.parametrize("names", [*((n,) for n in TIGHT), *combinations(TIGHT, 2), tuple(TIGHT)], ids="+".join)
@@ -330,7 +352,12 @@ numbers = st.one_of(st.floats(-2, 2), st.sampled_from([NAN, np.inf, -np.inf, 0.0
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.tuples(numbers, numbers), min_size=4, max_size=4),
-    st.lists(st.sampled_from(sorted(set(TIGHT) - {"stops", "atr", "max_drawdown", "max_daily_loss"})), max_size=4),
+    st.lists(
+        st.sampled_from(
+            sorted(set(TIGHT) - {"min_independent_bets", "stops", "atr", "max_drawdown", "max_daily_loss"})
+        ),
+        max_size=4,
+    ),
     st.floats(0, 0.3),
 )
 def test_limits_hold_for_any_position_and_target(pairs, names, band):
@@ -352,6 +379,9 @@ def test_the_order_of_the_symbols_decides_nothing():
         view, targets = hostile(rng, t)
         arrays = ("price", "returns", "high", "low", "volume", "state", "weights", "shares", "entry_price")
         turned = {name: getattr(view, name)[order] for name in arrays}
+        if view.forecast is not None:
+            covariance = view.forecast.covariance[np.ix_(order, order)]
+            turned["forecast"] = replace(view.forecast, covariance=covariance)
         there = replace(view, symbols=tuple(SYMBOLS[i] for i in order), **turned)
         np.testing.assert_allclose(one.weights(view, targets)[0][order], other.weights(there, targets[order])[0])
 

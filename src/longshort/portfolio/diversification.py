@@ -19,7 +19,7 @@ def effective_bets(weights: np.ndarray, covariance: np.ndarray | None = None) ->
     weights : float array (n_symbols,)
         Of the positions, any scale; NaN is none.
     covariance : float array (n_symbols, n_symbols), optional
-        Of the returns.
+        Of the returns; only what it says of the symbols held counts.
 
     Examples
     --------
@@ -35,10 +35,12 @@ def effective_bets(weights: np.ndarray, covariance: np.ndarray | None = None) ->
         squares = math.fsum((weights * weights).tolist())
         return math.fsum(np.abs(weights).tolist()) ** 2 / squares if squares > 0 else 0.0
     covariance = np.asarray(covariance, dtype=np.float64)
-    if covariance.shape != (len(weights),) * 2 or not np.isfinite(covariance).all():
-        raise InputError(
-            f"A finite covariance of shape {(len(weights),) * 2} was expected, this one had shape {covariance.shape}."
-        )
+    if covariance.shape != (len(weights),) * 2:
+        raise InputError(f"A covariance of shape {(len(weights),) * 2} was expected, this one had {covariance.shape}.")
+    held = weights != 0.0
+    weights, covariance = weights[held], covariance[np.ix_(held, held)]
+    if not np.isfinite(covariance).all():
+        raise InputError("effective_bets needs a finite covariance of the symbols held.")
     variances, portfolios = np.linalg.eigh(covariance)
     parts = np.maximum(variances, 0.0) * (portfolios.T @ weights) ** 2
     if parts.sum() <= 0:

@@ -8,6 +8,7 @@ import numpy as np
 from ..errors import InputError
 from ..forecast import Refusal, View
 from .caps import SLACK, Capped, added, cap_added, cap_gross, cap_net, cap_squares, net_of
+from .diversification import effective_bets
 from .exits import Exits
 from .rules import total_of
 
@@ -38,6 +39,7 @@ class LimitsAtWork:
         least = [limits.max_gross, limits.max_net, limits.max_leverage, limits.max_turnover, bets]
         self._harmless = min([*least, limits.max_sector] if self._sectors else least) * SLACK
         self._position = limits.max_position * SLACK
+        self._always = self._restricted is not None or limits.min_independent_bets > 1.0
 
     def weights(self, view: View, targets: np.ndarray) -> tuple[np.ndarray, list[Refusal]]:
         """Return what is allowed of `targets`, NaN where the position is left as it is, and what was refused.
@@ -79,7 +81,7 @@ class LimitsAtWork:
 
     def _pass(self, view: View, targets: np.ndarray) -> bool:
         """Return whether all is so small and so complete that no limit can have anything to say."""
-        if self._restricted is not None or (self.exits is not None and not self.exits.quiet):
+        if self._always or (self.exits is not None and not self.exits.quiet):
             return False
         if not -math.inf < view.equity < math.inf:
             return False
@@ -114,8 +116,9 @@ class LimitsAtWork:
         more = added(work.w, work.held)
         cap = limits.max_turnover
         work.portfolio("max_turnover", more, cap, cap_added(work.w, work.kept, work.held, cap))
-        cap = limits.max_net
-        work.portfolio("max_net", net_of(work.w), cap, cap_net(work.w, work.kept, cap, limits.band))
+        _net(work, limits)
+        if limits.min_independent_bets > 1.0 and _independent(work, limits.min_independent_bets):
+            _net(work, limits)
         return np.where(work.kept, np.nan, work.w) + 0.0, work.refused  # no -0.0
 
 
@@ -296,6 +299,25 @@ def _bets(work: Work, limits: "Limits") -> None:
     capped = cap_squares(work.w, work.kept, budget / limits.min_effective_bets, limits.band)
     value = budget / squares if squares > 0 else math.inf
     work.portfolio("min_effective_bets", value, limits.min_effective_bets, capped)
+
+
+def _net(work: Work, limits: "Limits") -> None:
+    cap = limits.max_net
+    work.portfolio("max_net", net_of(work.w), cap, cap_net(work.w, work.kept, cap, limits.band))
+
+
+def _independent(work: Work, least: float) -> bool:
+    """Allow additions only to a portfolio of enough uncorrelated sources of risk; return whether any was not."""
+    row = work.view.forecast
+    covariance = None if row is None else row.covariance
+    held, bets = work.w != 0.0, math.nan
+    if covariance is not None and np.isfinite(covariance[np.ix_(held, held)]).all():
+        bets = effective_bets(work.w, covariance)
+    before = total_of(np.abs(work.w))
+    if bets >= least / SLACK or not work.reduce_only(True):
+        return False
+    work.refuse("min_independent_bets", None, bets, least, before, total_of(np.abs(work.w)))
+    return True
 
 
 def _sides(limits: "Limits", symbols: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:

@@ -13,6 +13,7 @@ Every decision goes through the same list, in this order, and each entry may onl
    8  effective bets       sum of squared weights
    9  turnover             what is opened or added at one decision
   10  net                  sum of weights
+  11  independent bets     uncorrelated sources of risk
 ====  ===================  =====================================================================================
 
 All of them together hold afterwards, and asking twice changes nothing. Checks allow only what is between its bounds, so
@@ -74,6 +75,9 @@ class Limits:
     min_effective_bets : float, default=1.0
         Smallest number of equal positions that would be as concentrated: ``max_gross**2 / sum of squared weights``.
         Cash counts, so a small portfolio of few positions is allowed.
+    min_independent_bets : float, default=1.0
+        Smallest number of uncorrelated sources of risk (`effective_bets` with the forecast's covariance). A portfolio
+        of fewer may only be reduced, and so may one without a covariance. Stocks held long share a market: few reach 2.
     restricted : sequence of str or mapping of str to {"long", "short", "both"}, default=()
         Symbols in which nothing may be opened or added, on that side. What is held may be kept.
     on_breach : {"flat", "reduce"}, default="flat"
@@ -122,6 +126,7 @@ class Limits:
     sectors: Mapping[str, str] | None = None
     max_sector: float = 1.0
     min_effective_bets: float = 1.0
+    min_independent_bets: float = 1.0
     restricted: Any = ()
     on_breach: str = "flat"
     band: float = 0.05
@@ -141,6 +146,7 @@ class Limits:
         within(self, "cooldown", 0, 10**9)
         within(self, "band", 0.0, 1.0)
         within(self, "min_effective_bets", 1.0, 1e6)
+        within(self, "min_independent_bets", 1.0, 1e6)
         for field in fields(self):
             if field.default is not None and getattr(self, field.name) is None:
                 raise InputError(
@@ -185,6 +191,7 @@ class Limits:
         ]
         bounds += [f"sector <= {self.max_sector:.4g}"] if self.sectors is not None else []
         bounds += [f"effective bets >= {self.min_effective_bets:.4g}"] if self.min_effective_bets > 1 else []
+        bounds += [f"independent bets >= {self.min_independent_bets:.4g}"] if self.min_independent_bets > 1 else []
         bounds += [f"{len(self.restricted_sides())} restricted"] if self.restricted else []
         falls = f"drawdown <= {self.max_drawdown:.4g}, daily loss <= {self.max_daily_loss:.4g}"
         does = "else flat" if self.on_breach == "flat" else "else only reductions"
