@@ -176,3 +176,41 @@ def test_policies_describe_themselves_in_json_and_know_their_symbols(kind, given
     assert hash(policy) == hash(build(kind, given))
     with pytest.raises(InputError, match="was started for"):
         policy.stepper(("A", "B"))(view_of(("B", "A")))
+
+
+LIMITS = {
+    "default": {},
+    "tight": {
+        "max_position": 0.1,
+        "max_gross": 0.4,
+        "max_net": 0.1,
+        "max_turnover": 0.2,
+        "min_effective_bets": 8.0,
+        "stop_loss": 0.03,
+        "take_profit": 0.05,
+        "trailing_stop": 0.03,
+        "atr_stop": 2.0,
+        "atr_window": 3,
+        "time_stop": 5,
+    },
+}
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+@pytest.mark.parametrize(("kind", "given"), ALL)
+def test_every_policy_under_limits_asks_for_nothing_that_is_not_allowed(kind, given, limits):
+    limits = portfolio.Limits(**LIMITS[limits], max_drawdown=1.0, max_daily_loss=1.0)
+    step, gate = build(kind, given).stepper(SYMBOLS), limits.stepper(SYMBOLS)
+    for view in market(3):
+        asked = step(view)
+        allowed, refused = gate.weights(view, asked)
+        assert not np.isinf(allowed).any()
+        held = np.where(np.isfinite(view.weights), view.weights, 0.0)
+        after, before = (np.where(np.isnan(w), held, w) for w in (allowed, asked))
+        assert (np.abs(after) <= np.abs(before) + 1e-9).all()
+        assert np.abs(after).sum() <= limits.max_gross * (1 + limits.band) + 1e-9
+        if not np.isfinite(view.weights).all():
+            assert (np.abs(after) <= np.abs(held) + 1e-9).all()
+        assert refused or np.array_equal(allowed, asked, equal_nan=True)
+        stops, targets = gate.levels(view) or (np.full(len(SYMBOLS), np.nan),) * 2
+        assert not (np.isinf(stops) | (stops <= 0) | np.isinf(targets) | (targets <= 0)).any()

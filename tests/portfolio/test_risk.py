@@ -264,7 +264,7 @@ def test_what_cannot_be_traded_is_not_opened(seen):
 def check(limits, view, targets, allowed):
     """What must hold after the limits, written once more from the documentation."""
     assert not np.isinf(allowed).any()
-    held = np.where(np.isfinite(view.weights) & (view.shares != 0), view.weights, 0.0)
+    held = np.where(np.isfinite(view.weights), view.weights, 0.0)
     unknown = ~np.isfinite(view.weights) & (view.shares != 0)
     kept = np.isnan(allowed)
     after = np.where(kept, held, allowed)

@@ -179,7 +179,7 @@ class Work:
     def __init__(self, view: View, targets: np.ndarray):
         self.view, self.targets = view, targets
         self.unknown = ~np.isfinite(view.weights) & ~(view.shares == 0)
-        self.held = np.where(np.isfinite(view.weights) & ~(view.shares == 0), view.weights, 0.0)
+        self.held = np.where(np.isfinite(view.weights), view.weights, 0.0)
         self.kept = ~np.isfinite(targets)
         self.w = np.where(self.kept, self.held, targets)
         self.refused: list[Refusal] = []
