@@ -18,13 +18,13 @@ def main() -> int:
     start = time.perf_counter()
     found = zoo.run()
     print(found)
-    print(f"{len(found.answers)} entries in {time.perf_counter() - start:.0f} s")
+    print(f"=> {len(found.answers)} entries, {len(found.wrong)} wrong answers in {time.perf_counter() - start:.0f} s")
     if missing:
         print(f"not installed: {', '.join(missing)}")
     bars = ls.load_bars("AAPL", start="2010-01-01", end="2019-12-31", source="sample")
     start = time.perf_counter()
     audited = ls.audit(ls.LSTM(), bars)
-    print(f"LSTM() on {len(bars):,} bars: {time.perf_counter() - start:.1f} s. {audited.sentence}")
+    print(f"=> LSTM() on {len(bars):,} bars: {time.perf_counter() - start:.1f} s. {audited.sentence}")
     return 1 if found.wrong or not audited.ok else 0
 
 

@@ -240,7 +240,7 @@ def report(shape: str, rates: dict[str, list[float]]) -> None:
     for peer, wanted in zip(("loop", "pool"), WANTED[shape], strict=True):
         if "longshort" in medians and peer in medians:
             ratio = medians["longshort"] / medians[peer]
-            print(f"  longshort / {CONTENDERS[peer]:60} {ratio:5.1f}   (wanted {wanted})")
+            print(f"=> {shape}: longshort / {CONTENDERS[peer]:52} {ratio:5.1f}   (wanted {wanted})")
 
 
 if __name__ == "__main__":

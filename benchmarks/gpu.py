@@ -111,7 +111,7 @@ def main() -> None:
                 print(f"{text}   first epoch {extra:.2f} s longer")
             if gpu:
                 ratio = found["cuda-mixed"]["windows_per_second"] / found["cuda"]["windows_per_second"]
-                print(f"mixed precision / single precision on the GPU: {ratio:.2f}")
+                print(f"=> mixed precision / single precision on the GPU: {ratio:.2f}")
     if options.json:
         with open(options.json, "w") as file:
             json.dump({"torch": torch.__version__, "device": where, "figures": figures}, file, indent=1)

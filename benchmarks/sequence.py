@@ -139,7 +139,7 @@ def main() -> None:
                 f"{w[2]:9.2f} -> {s[2]:5.2f}",
                 flush=True,
             )
-        print(f"{name:26} less work: median {np.median(ratios):.1f}x, least {min(ratios):.1f}x")
+        print(f"=> {name:26} less work: median {np.median(ratios):.1f}x, least {min(ratios):.1f}x")
 
 
 if __name__ == "__main__":

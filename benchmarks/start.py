@@ -37,7 +37,7 @@ def main() -> None:
     for name, values in found.items():
         if values:
             middle = statistics.median(values[1:])
-            print(f"{name:20s} {middle * 1e3:7.0f} ms   {middle / base:5.1f} x import longshort")
+            print(f"=> {name:20s} {middle * 1e3:7.0f} ms   {middle / base:5.1f} x import longshort")
 
 
 if __name__ == "__main__":

@@ -292,7 +292,7 @@ def report(figures: dict[str, list[dict]], rounds: int) -> None:
             if own in figures and rival in figures:
                 ratio = median(rival, "answer", 0) / median(own, "answer", 0)
                 apart = np.abs(np.subtract(figures[rival][0]["said"], figures[own][0]["said"])).max()
-                print(f"{CONTENDERS[rival][0]:45s}{ratio:12.0f} times as long   answers differ by {apart:.1e}")
+                print(f"=> {CONTENDERS[rival][0]:45s}{ratio:12.0f} times as long   answers differ by {apart:.1e}")
 
 
 if __name__ == "__main__":

@@ -313,16 +313,14 @@ def report(figures: dict) -> None:
                 ratio = f"{wall[own] / wall[rival]:6.2f}"
                 if "-1" in own and "-1" in rival:
                     ratio += f"   by processor time {cpu[own] / cpu[rival]:6.2f}"
-                print(f"{text:80s} {ratio}")
+                print(f"{'=> ' if own == 'longshort-1' else ''}{text:80s} {ratio}")
     keras = [wall[name] for name in speeds if name.startswith("keras")]
     for what, family in (("longshort", "longshort"), ("LSTM.fit", "fit")):
         ours = [wall[name] for name in (f"{family}-1", f"{family}-2") if name in speeds]
         if keras and ours:
-            print(f"{f'each at its best on 2 cores: {what} / Keras':80s} {max(ours) / max(keras):6.2f}")
+            print(f"{f'=> each at its best on 2 cores: {what} / Keras':80s} {max(ours) / max(keras):6.2f}")
     if "longshort-1" in speeds:
-        print(
-            f"{'longshort, 1 thread: share of the FMA floor by processor time':80s} {cpu['longshort-1'] / floor:6.0%}"
-        )
+        print(f"{'=> longshort, 1 thread: share of the FMA floor by cpu time':80s} {cpu['longshort-1'] / floor:6.0%}")
 
 
 if __name__ == "__main__":

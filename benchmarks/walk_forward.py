@@ -143,14 +143,15 @@ def report_speed(shape: tuple[int, int, int], options: argparse.Namespace) -> No
         theirs.append(measure(options.torch_python, "loop", TIMED)["per_model"])
         print(f"  longshort {1e3 * ours[-1]:.2f} ms a model, PyTorch and joblib {1e3 * theirs[-1]:.2f} ms", flush=True)
     ratio = statistics.median(theirs) / statistics.median(ours)
-    print(f"{shape[0]} symbols x {shape[1]} folds x {shape[2]} seeds: {ratio:.1f} times the loop (wanted 5)")
+    print(f"=> {shape[0]} symbols x {shape[1]} folds x {shape[2]} seeds: {ratio:.1f} times the loop (wanted 5)")
 
 
 def report_cost(rounds: int) -> None:
     """Print the cost of a model for 10, 100 and 1,000 models."""
     for symbols in (1, 10, 100):
         found = [measure(sys.executable, "study", symbols, 5, 2)["per_model"] for _ in range(rounds)]
-        print(f"K = {10 * symbols:5,}: {1e3 * statistics.median(found):.2f} ms a model ({1e3 * min(found):.2f} best)")
+        middle, best = 1e3 * statistics.median(found), 1e3 * min(found)
+        print(f"=> K = {10 * symbols:5,}: {middle:.2f} ms a model ({best:.2f} best)")
 
 
 def report_ray(shape: tuple[int, int, int], rounds: int) -> None:
@@ -162,7 +163,7 @@ def report_ray(shape: tuple[int, int, int], rounds: int) -> None:
             found = measure(sys.executable, "ray", *shape, workers)
             times.append(found["seconds"])
             print(f"  {workers} worker: {times[-1]:.2f} s, same bytes as local: {found['digest'] == local}", flush=True)
-    print(f"two workers are {statistics.median(one) / statistics.median(two):.2f} times one (wanted 1.7)")
+    print(f"=> two workers are {statistics.median(one) / statistics.median(two):.2f} times one (wanted 1.7)")
 
 
 def measure(python: str, *arguments: object) -> dict:
