@@ -46,6 +46,7 @@ class LSTMFitting:
         n_cells = (len(bars) - first) * len(bars.symbols)
         self.dropped = {"no full window": n_cells - len(windows), "no outcome yet": int((~finite).sum())}
         self.windows, self.outcome = windows.take(finite), outcome[finite]
+        del windows, outcome  # not beside the samples that are made below
         self.is_train, self.is_validation = self._split()
         groups = [np.array([j]) for j in range(len(bars.symbols))] if model.per_symbol else [None]
         self.groups = [np.ones(len(self.windows), bool) if g is None else self.windows.columns == g[0] for g in groups]
