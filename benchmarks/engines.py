@@ -314,7 +314,7 @@ def report(workload: str, done: dict[str, list[dict]]) -> None:
     for name, runs in done.items():
         last = runs[-1]
         ratio = "" if name == "longshort" else f"  {seconds[name] / seconds['longshort']:8.1f} x longshort's time"
-        print(f"  {name:12s}{seconds[name]:9.3f} s  {last['orders']:8,} orders  equity {last['equity']:12,.0f}{ratio}")
+        print(f"=> {name:12s}{seconds[name]:9.3f} s  {last['orders']:8,} orders  equity {last['equity']:12,.0f}{ratio}")
 
 
 if __name__ == "__main__":
