@@ -55,7 +55,9 @@ def test_help_lists_every_verb(capsys):
         "init",
         "check",
         "walk-forward",
+        "backtest",
         "train",
+        "verify",
         "tearsheet",
         "referee",
         "audit",
@@ -119,12 +121,13 @@ def test_a_walk_forward_leaves_a_run_folder_and_says_what_it_found(study, capsys
     assert "trial" in (folder / "report.html").read_text()
 
 
-def test_training_keeps_the_model(study, capsys):
+def test_training_keeps_the_strategy_with_its_card(study, capsys):
     import longshort as ls
 
     assert run("train", study, "--json") == 0
     kept = json.loads(capsys.readouterr().out)
-    assert ls.LSTM.load(kept["model"]).lookback == 5
+    assert ls.load_strategy(kept["strategy"]).forecaster.lookback == 5
+    assert Path(kept["card"]).read_text().startswith("# Model card: aapl")
 
 
 def test_tuning_keeps_what_was_chosen_with_its_trials_and_goes_on_where_it_was(study, capsys):

@@ -1,7 +1,7 @@
 """The command line: every verb is a thin call of the function of the same name.
 
-Exit codes: 0 done; 1 `check` found faults, `audit` a leak; 2 something was wrong, said in one line; 3 no evidence of an
-edge, said by `walk-forward` and `referee` only; 130 interrupted.
+Exit codes: 0 done; 1 `check` found faults, `audit` a leak, `verify` what does not hold; 2 something was wrong, said in
+one line; 3 no evidence of an edge, said by `walk-forward`, `backtest` and `referee` only; 130 interrupted.
 """
 
 import json
@@ -220,7 +220,7 @@ def walk_forward(
 
     Exit code 0: edge; 3: no evidence.
     """
-    from .config import REPORT, run_walk_forward, start_run
+    from .config.runs import REPORT, run_walk_forward, start_run
 
     console = _console(as_json)
     folder = start_run(run, root)
@@ -235,22 +235,73 @@ def walk_forward(
 
 
 @app.command()
+def backtest(
+    run: Annotated[str, typer.Argument(help="A run folder, or its name below runs/.")],
+    root: Annotated[Path, typer.Option(help="Where run folders are kept.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Play the policy and the limits over the forecasts of a run's study.
+
+    Decides at every close on what was known, fills at the next open at the earliest, and pays costs. Exit code 0: edge;
+    3: no evidence.
+    """
+    from .config.runs import BACKTEST, open_run, run_backtest
+
+    folder = open_run(run, root)
+    result = run_backtest(folder)
+    if as_json:
+        from .trading.played import summary_of
+
+        _print_json({"backtest": str(folder.path / BACKTEST)} | summary_of(result))
+    console = _console(as_json)
+    console.print(str(result), highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Kept: [bold]{folder.path / BACKTEST}[/]", soft_wrap=True)
+    raise typer.Exit(result.verdict().exit_code)
+
+
+@app.command()
 def train(
     run: Annotated[Path, typer.Argument(help="A study.toml or a run folder.")] = Path("study.toml"),
     root: Annotated[Path, typer.Option(help="Where run folders are kept.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """Fit the model on all bars and keep it."""
-    from .config import MODEL, run_train, start_run
+    """Fit the model on all bars and keep the strategy.
+
+    With the verdict of the study beside it, the scores of the backtest, and a model card.
+    """
+    from .config.runs import STRATEGY, run_train, start_run
 
     console = _console(as_json)
     folder = start_run(run, root)
     with _stages({"train": f"Training: {folder.name}"}, as_json) as progress:
-        model = run_train(folder, progress=lambda done: progress("train", done))
+        strategy = run_train(folder, progress=lambda done: progress("train", done))
+    path = folder.path / STRATEGY
     if as_json:
-        _print_json({"model": str(folder.path / MODEL), "history": model.history_.to_dict()})
-    console.print(model.summary(), highlight=False, soft_wrap=True)
-    console.print(f"Model: [bold]{folder.path / MODEL}[/]", soft_wrap=True)
+        history = getattr(strategy.forecaster, "history_", None)
+        found = {"strategy": str(path), "card": str(path / "model-card.md"), "due": strategy.due}
+        _print_json(found | {"history": None if history is None else history.to_dict()})
+    console.print(strategy.summary(), highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Strategy: [bold]{path}[/], model card: [bold]{path / 'model-card.md'}[/]", soft_wrap=True)
+
+
+@app.command()
+def verify(
+    run: Annotated[Path, typer.Argument(help="A run folder, its name below runs/, or the folder of a strategy.")],
+    root: Annotated[Path, typer.Option(help="Where run folders are kept.")] = Path("runs"),
+    data: Annotated[bool, typer.Option("--data", help="Load the run's data, and hold them against it too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check a saved strategy: its bytes, what it says, its ledger, its age.
+
+    Replays the golden windows. Exit code 0: every check held; 1: one did not.
+    """
+    from .config.runs import run_verify
+
+    found = run_verify(run, root, data)
+    if as_json:
+        _print_json(found.to_dict())
+    _console(as_json).print(str(found), highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(0 if found.ok else 1)
 
 
 @app.command()
@@ -264,7 +315,7 @@ def tune(
 
     Interrupted, it goes on where it was. `walk-forward` does the same inside every training window.
     """
-    from .config import TUNED, run_tune, start_run
+    from .config.runs import TUNED, run_tune, start_run
 
     console = _console(as_json)
     folder = start_run(run, root)
@@ -286,11 +337,9 @@ def tearsheet(
     as_json: Json = False,
 ) -> None:
     """Write the report of a run's study again."""
-    from .config import REPORT, open_run
-    from .report import tearsheet
+    from .config.runs import open_run, run_tearsheet
 
-    folder = open_run(run, root)
-    path = tearsheet(folder.study()).save(out or folder.path / REPORT)
+    path = run_tearsheet(open_run(run, root), out=out)
     if as_json:
         _print_json({"report": str(path)})
     _console(as_json).print(f"Report: [bold]{path}[/]", soft_wrap=True)

@@ -13,6 +13,9 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "Streamed": "trader",
     "Trader": "trader",
     "backtest": "backtesting",
+    "load_strategy": "keeping",
     "play": "trader",
+    "save_strategy": "keeping",
+    "verify_strategy": "verifying",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)
