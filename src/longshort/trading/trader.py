@@ -34,6 +34,7 @@ from ..orders import (
     Shares,
     steps_of,
 )
+from ..portfolio import as_policy
 from .broker import News, SimulatedBroker
 
 Source = Callable[[MarketEvent], "ForecastRow | None"]
@@ -414,27 +415,6 @@ def play(
 
 def parts_of(strategy: Any) -> tuple[Policy, Any]:
     """Return the policy and the limits (or None) of a strategy, a policy, or a plain function of a `View`."""
-    if hasattr(strategy, "policy"):
-        return _as_policy(strategy.policy), getattr(strategy, "limits", None)
-    return _as_policy(strategy), None
-
-
-def _as_policy(policy: Any) -> Policy:
-    if isinstance(policy, Policy) and not isinstance(policy, type):
-        return policy
-    if callable(policy) and not isinstance(policy, type):
-        return _Rule(policy)  # type: ignore[arg-type]
-    raise InputError(f"A strategy needs a policy such as LongShort(), or a function of a View; it was {policy!r}.")
-
-
-class _Rule:
-    """A plain function of a `View` as a policy."""
-
-    def __init__(self, rule: Callable[[View], np.ndarray]):
-        self._rule = rule
-
-    def stepper(self, symbols: tuple[str, ...]) -> Callable[[View], np.ndarray]:
-        return self._rule
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"rule": getattr(self._rule, "__qualname__", type(self._rule).__name__)}
+    if not isinstance(strategy, Policy) and hasattr(strategy, "policy"):  # policies may wrap a policy themselves
+        return as_policy(strategy.policy), getattr(strategy, "limits", None)
+    return as_policy(strategy), None

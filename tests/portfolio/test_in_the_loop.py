@@ -1,0 +1,80 @@
+"""Policies and limits inside a backtest: what they promise about weights must hold for positions."""
+
+import numpy as np
+import pytest
+
+from longshort import load_bars
+from longshort.data import synthetic
+from longshort.forecast import Forecast, TargetInfo
+from longshort.orders import Costs
+from longshort.portfolio import EqualWeight, Limits, LongShort, Sign, TopK, VolatilityTarget
+from longshort.trading import backtest
+
+
+class Plan:
+    def __init__(self, policy, limits=None):
+        self.policy, self.limits = policy, limits
+
+
+def noise(bars, seed=0, horizon=1):
+    mean = np.random.default_rng(seed).normal(0, 0.01, (len(bars.time), len(bars.symbols)))
+    return Forecast(bars.time, bars.symbols, mean, target=TargetInfo("return", horizon))
+
+
+@pytest.fixture(scope="module")
+def stocks():
+    return load_bars(["AAPL", "IBM", "BAC"], start="2013-06-01", end="2015-06-01", source="sample")
+
+
+def test_a_wrapping_policy_is_traded_with_its_wrapper(stocks):
+    plain = backtest(TopK(2), noise(stocks), stocks)
+    scaled = backtest(VolatilityTarget(TopK(2), target=0.05), noise(stocks), stocks)
+    assert scaled.scores()["annual_volatility"] < 0.6 * plain.scores()["annual_volatility"]
+
+
+def test_positions_stay_within_the_caps(stocks):
+    limits = Limits(max_position=0.3, max_gross=0.5, max_net=0.2)
+    result = backtest(Plan(LongShort(), limits), noise(stocks), stocks)
+    gross, net = np.abs(result.weights).sum(axis=1), result.weights.sum(axis=1)
+    assert gross.max() <= 0.5 * 1.1  # decided at one close, held at the next
+    assert np.abs(result.weights).max() <= 0.3 * 1.2
+    assert np.abs(net).max() <= 0.2 * 1.35
+    assert gross.max() > 0.45
+    assert {r.limit for r in result.refusals} >= {"max_gross", "max_net"}
+
+
+def test_forecasts_over_a_week_trade_a_fifth_as_much(stocks):
+    day, week = (backtest(Sign(), noise(stocks, horizon=h), stocks).scores()["turnover"] for h in (1, 5))
+    assert 0.1 < week / day < 0.35
+
+
+def test_stops_rest_at_the_broker_and_close_positions_across_a_split():
+    """Apple's seven for one of 2014-06-09, with a position through it: no stop fires on the day."""
+    bars = load_bars("AAPL", start="2014-05-01", end="2014-07-15", source="sample")
+    result = backtest(Plan(EqualWeight(gross=0.9, band=0.2), Limits(stop_loss=0.2, trailing_stop=0.1)), None, bars)
+    assert not [
+        order for order in result.orders if order.reason == "stop" and order.id in {f.order for f in result.fills}
+    ]
+    assert any(order.reason == "stop" for order in result.orders)
+    assert (result.weights[2:] > 0.8).all()
+
+
+def test_a_stop_bounds_what_a_fall_costs():
+    """A fall of one per cent a day: the stop sells, and after the cooldown the policy buys again."""
+    close = 100 * 0.99 ** np.arange(60)
+    bars = synthetic.random_walk(60, seed=0)
+    bars = type(bars).from_arrays(bars.time, ("FALL",), {n: close for n in ("open", "high", "low", "close")})
+    stopped = backtest(Plan(EqualWeight(), Limits(stop_loss=0.03, cooldown=100)), None, bars, costs=Costs.none())
+    held = backtest(EqualWeight(), None, bars, costs=Costs.none())
+    assert 1 - stopped.equity[-1] / 100_000 == pytest.approx(0.04, abs=0.012)
+    assert held.equity[-1] < 60_000
+    assert stopped.weights[-1] == 0
+
+
+def test_the_drawdown_breaker_ends_trading_for_good():
+    close = 100 * 0.98 ** np.arange(60)
+    bars = synthetic.random_walk(60, seed=0)
+    bars = type(bars).from_arrays(bars.time, ("FALL",), {n: close for n in ("open", "high", "low", "close")})
+    result = backtest(Plan(EqualWeight(), Limits(max_drawdown=0.25)), None, bars, costs=Costs.none())
+    assert 0.25 < 1 - result.equity[-1] / 100_000 < 0.28
+    assert {r.limit for r in result.refusals} == {"max_drawdown"}
