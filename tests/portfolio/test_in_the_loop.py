@@ -63,7 +63,7 @@ def test_a_stop_bounds_what_a_fall_costs():
     """A fall of one per cent a day: the stop sells, and after the cooldown the policy buys again."""
     close = 100 * 0.99 ** np.arange(60)
     bars = synthetic.random_walk(60, seed=0)
-    bars = type(bars).from_arrays(bars.time, ("FALL",), {n: close for n in ("open", "high", "low", "close")})
+    bars = type(bars).from_arrays(bars.time, ("FALL",), dict.fromkeys(("open", "high", "low", "close"), close))
     stopped = backtest(Plan(EqualWeight(), Limits(stop_loss=0.03, cooldown=100)), None, bars, costs=Costs.none())
     held = backtest(EqualWeight(), None, bars, costs=Costs.none())
     assert 1 - stopped.equity[-1] / 100_000 == pytest.approx(0.04, abs=0.012)
@@ -74,7 +74,7 @@ def test_a_stop_bounds_what_a_fall_costs():
 def test_the_drawdown_breaker_ends_trading_for_good():
     close = 100 * 0.98 ** np.arange(60)
     bars = synthetic.random_walk(60, seed=0)
-    bars = type(bars).from_arrays(bars.time, ("FALL",), {n: close for n in ("open", "high", "low", "close")})
+    bars = type(bars).from_arrays(bars.time, ("FALL",), dict.fromkeys(("open", "high", "low", "close"), close))
     result = backtest(Plan(EqualWeight(), Limits(max_drawdown=0.25)), None, bars, costs=Costs.none())
     assert 0.25 < 1 - result.equity[-1] / 100_000 < 0.28
     assert {r.limit for r in result.refusals} == {"max_drawdown"}
