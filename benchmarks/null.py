@@ -356,12 +356,12 @@ def measured(name: str, k: int) -> tuple[dict[str, float], float]:
     return dict(CELLS[name].measure(k)), time.process_time() - begin
 
 
-def complete(cell: Cell, sets: int, folder: Path, pool: ProcessPoolExecutor) -> Kept:
-    """Measure the data sets of a cell that are missing, in pieces that are kept."""
+def complete(cell: Cell, sets: int, folder: Path, each: Callable[..., Any]) -> Kept:
+    """Measure the data sets of a cell that are missing, in order by `each` (a map), in pieces that are kept."""
     kept = load(folder, cell)
     wanted = range(len(kept.rows), min(sets, cell.sets))
     last = time.monotonic()
-    for row, seconds in pool.map(partial(measured, cell.name), wanted, chunksize=1):
+    for row, seconds in each(partial(measured, cell.name), wanted):
         kept.rows.append(row)
         kept.seconds += seconds
         if time.monotonic() - last > 20.0:
@@ -370,6 +370,21 @@ def complete(cell: Cell, sets: int, folder: Path, pool: ProcessPoolExecutor) -> 
     if wanted:
         keep(folder, cell, kept)
     return kept
+
+
+def summary(known: Mapping[str, Kept]) -> Iterator[str]:
+    """Yield a table of the cells of noise, the fewest and most edges of all markets side by side."""
+    yield "| forecaster, horizon | data sets | edges | at most | naively |"
+    yield "|---|---|---|---|---|"
+    for family in FAMILIES:
+        for horizon in ("1 bar", "5 bars", "20 bars"):
+            row = [known[name] for market in MARKETS if (name := f"{family} / {horizon} / {market}") in known]
+            if not row:
+                continue
+            n, edges = min(len(k.rows) for k in row), sorted(k.found("edge") / len(k.rows) for k in row)
+            naive = sorted(k.found("naive") / len(k.rows) for k in row)
+            found = f"{edges[0]:.1%} .. {edges[-1]:.1%} | {most(n) / n:.1%} | {naive[0]:.0%} .. {naive[-1]:.0%}"
+            yield f"| {family}, {horizon} | {len(row)} x {n:,} | {found} |"
 
 
 def chosen(markets: Sequence[str], words: Sequence[str]) -> list[Cell]:
@@ -394,16 +409,18 @@ def main() -> int:
     parser.add_argument("--table", action="store_true", help="measure nothing, print what there is, of any code")
     options = parser.parse_args()
     sets = ALL if options.sets == "all" else int(options.sets)
-    beyond, seconds, begin = [], 0.0, time.monotonic()
-    with ProcessPoolExecutor(options.jobs) as pool:
+    beyond, seconds, begin, known = [], 0.0, time.monotonic(), {}
+    with ProcessPoolExecutor(options.jobs) as pool:  # which starts no process before it is asked to
+        each = pool.map if options.jobs > 1 else map
         for cell in chosen(_words(options.markets), _words(options.cells)):
-            kept = load(options.out, cell, True) if options.table else complete(cell, sets, options.out, pool)
+            kept = load(options.out, cell, True) if options.table else complete(cell, sets, options.out, each)
             if not kept.rows:
                 continue
             said, good = kept.told(cell)
-            seconds += kept.seconds
+            known[cell.name], seconds = kept, seconds + kept.seconds
             beyond += [] if good else [cell.name]
             print(f"{cell.name:45s} {said}{'' if good else '   BEYOND ITS BOUND'}", flush=True)
+    print("\n".join(["", *summary(known), ""]))
     print(f"{seconds / 3600:.2f} hours of a core in all, {(time.monotonic() - begin) / 60:.1f} minutes now")
     print(f"beyond their bounds: {', '.join(beyond)}" if beyond else "all within their bounds")
     return 1 if beyond else 0
