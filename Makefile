@@ -47,6 +47,9 @@ zoo: $(VENV)/installed ## the leak audit on its zoo of leaks and clean twins: co
 null: $(VENV)/installed ## what the verdict says of noise and of planted signals: table, hours, goes on where it was stopped
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/null.py --sets all
 
+studies: $(VENV)/installed $(VENV)/study-tools ## studies of real markets: prints them and writes docs/studies.md (minutes; data: LONGSHORT_SHARED_DATA)
+	@LONGSHORT_SHARED_DATA=$${LONGSHORT_SHARED_DATA:-../shared/data} $(BIN)/python docs/make_studies.py
+
 figures: $(VENV)/installed ## make the pictures of README and docs again
 	@$(BIN)/python docs/make_figures.py
 
@@ -88,6 +91,10 @@ $(VENV)/full-tools: $(VENV)/libraries
 	@scripts/chromium
 	@touch $@
 
+$(VENV)/study-tools: $(VENV)/libraries
+	@$(STEP) "For studies: pyarrow, scikit-learn, arch" $(PIP) pyarrow scikit-learn arch
+	@touch $@
+
 .venv-bench/made: $(VENV)/made
 	@$(BIN)/python -m venv .venv-bench
 	@$(STEP) "Peers in .venv-bench: Keras, TensorFlow, ONNX Runtime" .venv-bench/bin/python -m pip install -q tensorflow-cpu==2.21.0 \
@@ -119,5 +126,5 @@ test-python: # VERSION=3.12: build from scratch with that Python and run the tes
 	$(STEP) "pytest, hypothesis" .venv-$(VERSION)/bin/python -m pip install -q -c constraints.txt pytest hypothesis; \
 	.venv-$(VERSION)/bin/python -m pytest -m "not full" -p no:cacheprovider
 
-.PHONY: help demo test test-full test-python lint bench tutorials zoo null figures wheel clean
+.PHONY: help demo test test-full test-python lint bench tutorials zoo null studies figures wheel clean
 .NOTPARALLEL:

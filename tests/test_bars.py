@@ -552,13 +552,13 @@ def hours(symbols, closes, **more):
 
 
 def test_actions_of_daily_bars_take_effect_with_the_first_bar_of_their_session():
-    days = ["2020-08-27T20:00", "2020-08-28T20:00", "2020-08-31T20:00", "2020-09-02T20:00"]
+    days = ["2020-08-26T20:00", "2020-08-27T20:00", "2020-08-28T20:00", "2020-08-31T20:00", "2020-09-02T20:00"]
     daily = Bars.from_arrays(
         days,
         ["Y", "X"],
-        {"close": [[50.0, 400.0], [50.0, 400.0], [49.0, 100.0], [49.0, 100.0]]},
-        split=[[1, 1], [1, 1], [1, 4], [2, 1]],  # the last one lies after the intraday bars
-        dividend=[[0, 0], [0, 0], [1, 0], [0, 0]],
+        {"close": [[50.0, 800.0], [50.0, 400.0], [50.0, 400.0], [49.0, 100.0], [49.0, 100.0]]},
+        split=[[1, 1], [1, 2], [1, 1], [1, 4], [2, 1]],  # one before the intraday bars and one after them
+        dividend=[[0, 0], [0, 0], [0, 0], [1, 0], [0, 0]],
         calendar="XNYS",
     )
     bars = hours(["X", "Y"], [[400, 50], [400, 50], [100, 49], [102, 49], [101, 49], [101, 49]]).with_actions(daily)

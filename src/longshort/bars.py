@@ -579,7 +579,8 @@ class Bars:
     def with_actions(self, other: "Bars") -> "Bars":
         """Return the bars with the splits and dividends of other bars, each at the first bar of its session or later.
 
-        For intraday bars, whose sources rarely have any, beside daily ones of the same symbols.
+        For intraday bars, whose sources rarely have any, beside daily ones of the same symbols. Actions before the
+        first session here and after the last one are left out.
 
         Parameters
         ----------
@@ -604,7 +605,7 @@ class Bars:
         theirs, rows = other.select(self.symbols), np.searchsorted(self.dates, other.dates)
         split, dividend = np.ones(self.shape), np.zeros(self.shape)
         for i, j in np.argwhere((theirs.split != 1.0) | (theirs.dividend != 0.0)):
-            if rows[i] < len(self):  # what comes after the last bar is not known yet
+            if rows[i] < len(self) and theirs.dates[i] >= self.dates[0]:
                 split[rows[i], j] *= theirs.split[i, j]
                 dividend[rows[i], j] += theirs.dividend[i, j]
         made = self._replace(keep=("dates",), split=split, dividend=dividend)

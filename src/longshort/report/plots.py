@@ -17,7 +17,7 @@ import numpy as np
 
 from ..artifact import write_atomic
 from ..errors import InputError, NotFitted, SetupError
-from .svg import Canvas, Scale, limits, nice_ticks
+from .svg import Canvas, Scale, limits, nice_ticks, spread
 
 WIDTH, HEIGHT = 760, 420
 _INK = {"s-actual": "#15171c", "s-model": "#0b65b3", "s-naive": "#b86a00", "s-soft": "#5d636d"}
@@ -148,13 +148,13 @@ class Plot:
             raise SetupError("A PNG needs matplotlib: pip install matplotlib, or save the plot as .svg.") from error
         figure = Figure(figsize=(WIDTH / 100, (HEIGHT + 46) / 100), dpi=160, facecolor="#fdfdfc", layout="constrained")
         axes = figure.add_subplot()
-        for mark in self.marks:
-            _draw_png(axes, mark)
+        names = [named for mark in self.marks if (named := _draw_png(axes, mark)) is not None]
         axes.set_title(self.title, loc="left", fontsize=11, fontweight="bold", color=_INK["s-actual"])
         axes.set_xlabel(f"{self.x_name}\n{self.note}", fontsize=8, color=_INK["s-soft"], wrap=True)
         axes.set_ylabel(self.y_name, fontsize=9, color=_INK["s-soft"])
         axes.yaxis.set_major_formatter(lambda value, _: self.y_label(value))
-        (across, x_ticks), _ = self._scales(Canvas(WIDTH, HEIGHT))
+        (across, x_ticks), (up, _) = self._scales(Canvas(WIDTH, HEIGHT))
+        _label_png(axes, names, up)
         axes.set_xticks([at for at, _ in x_ticks], [label for _, label in x_ticks])
         axes.set_xlim(across.low, across.high)
         axes.grid(axis="y", color="#e4e4df", lw=0.8)
@@ -373,7 +373,8 @@ def _draw(c: Canvas, mark: Mark, x: Scale, y: Scale) -> tuple[float, str, str] |
     return (float(up[finite[-1]]), mark.name, mark.role) if mark.name and len(finite) else None
 
 
-def _draw_png(axes: Any, mark: Mark) -> None:
+def _draw_png(axes: Any, mark: Mark) -> tuple[float, str, str] | None:
+    """Draw one series; return its label's place, text and colour."""
     color = _INK[mark.role]
     if mark.kind == "line":
         axes.plot(mark.x, mark.y, color=color, lw={"thick": 1.9, "thin": 1.1, "pale": 0.8}.get(mark.weight, 1.4))
@@ -384,9 +385,16 @@ def _draw_png(axes: Any, mark: Mark) -> None:
     else:
         axes.plot(mark.x, mark.y, "o", color=color, ms=3.5)
     finite = np.flatnonzero(np.isfinite(mark.y))
-    if mark.name and len(finite):
-        at = (1.01, mark.y[finite[-1]])
-        axes.annotate(mark.name, at, xycoords=("axes fraction", "data"), color=color, fontsize=9, va="center")
+    return (float(mark.y[finite[-1]]), mark.name, color) if mark.name and len(finite) else None
+
+
+def _label_png(axes: Any, names: list[tuple[float, str, str]], up: Scale) -> None:
+    """Write the names at the right ends of their lines, apart from each other."""
+    axes.set_ylim(up.low, up.high)
+    ordered = sorted(names)
+    places = spread([at for at, _, _ in ordered], 0.045 * (up.high - up.low), up.low, up.high)
+    for (_, name, color), at in zip(ordered, places, strict=True):
+        axes.annotate(name, (1.01, at), xycoords=("axes fraction", "data"), color=color, fontsize=9, va="center")
 
 
 def _style() -> str:
