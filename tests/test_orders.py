@@ -257,7 +257,7 @@ def test_cash_plus_positions_is_conserved_by_every_fill_less_its_costs(fills, lo
     """At the price of the fill, equity falls by the commission and nothing else (a lot of 0.001 rounds)."""
     account = Account(10**6, [Instrument(s, lot=lot) for s in "ABC"])
     for k, (j, lots, price, commission) in enumerate(fills):
-        prices = np.full(3, price, np.int64)
+        prices = np.full(3, price / 1e6)
         before = account.equity_micro(prices)
         account.apply(Fill(str(k), "ABC"[j], k, lots, price, commission))
         assert abs(account.equity_micro(prices) - (before - commission)) <= (0 if lot >= 1 else 2)
@@ -279,7 +279,7 @@ def test_a_million_random_fills_are_conserved_to_the_micro_unit():
         held[j] += lots[k]
     last = rng.integers(1_000_000, 500_000_000, 50)
     assert account.cash_micro == cash
-    assert account.equity_micro(last) == cash + sum(a * b for a, b in zip(held, last.tolist(), strict=True))
+    assert account.equity_micro(last / 1e6) == cash + sum(a * b for a, b in zip(held, last.tolist(), strict=True))
     account.audit()
 
 

@@ -101,12 +101,6 @@ class Account:
     ----------
     cash_micro : int
         Millionths.
-    lots : int64 array (n_symbols,)
-        Held, below zero for shorts.
-    shares : float array (n_symbols,)
-        The same in shares.
-    entry_price : float array (n_symbols,)
-        Average price of the open positions, NaN without.
     shorts : int
         How many symbols are held short.
     totals : dict of str to int
@@ -147,9 +141,7 @@ class Account:
         if len(self.index) < len(listed):
             raise InputError(f"Symbols must differ, were {self.symbols}.")
         n = len(listed)
-        self.lots = np.zeros(n, np.int64)
-        self.shares = np.zeros(n)
-        self.entry_price = np.full(n, nan)
+        self.lots_held = [0] * n
         self.basis_micro = [0] * n
         self.realised_micro = [0] * n
         self.totals: dict[str, int] = dict.fromkeys(("commission", "spread", "impact", *POSTINGS), 0)
@@ -157,7 +149,35 @@ class Account:
         self.sizes = np.array([i.lot * i.multiplier for i in listed])
         """Money per lot at a price of one."""
         self.shorts = 0
-        self._plain = all(i.units == 10**8 for i in listed)
+        self.plain = all(i.units == 10**8 for i in listed)
+        """Whether every lot is one share, so that values are plain products."""
+        self._lot_sizes = np.array([i.lot for i in listed])
+        self._arrays: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+
+    @property
+    def lots(self) -> np.ndarray:
+        """Lots held, read-only int64 (n_symbols,), below zero for shorts."""
+        return (self._arrays or self._made())[0]
+
+    @property
+    def shares(self) -> np.ndarray:
+        """The same in shares, read-only float (n_symbols,)."""
+        return (self._arrays or self._made())[1]
+
+    @property
+    def entry_price(self) -> np.ndarray:
+        """Average price of the open positions, read-only float (n_symbols,), NaN without."""
+        return (self._arrays or self._made())[2]
+
+    def _made(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        lots = np.array(self.lots_held, np.int64)
+        entry = np.full(len(lots), nan)
+        if lots.any():
+            np.divide(np.array(self.basis_micro, np.float64), lots * self.sizes * MICRO, out=entry, where=lots != 0)
+        self._arrays = lots, lots * self._lot_sizes, entry
+        for array in self._arrays:
+            array.setflags(write=False)
+        return self._arrays
 
     @property
     def cash(self) -> Money:
@@ -176,13 +196,13 @@ class Account:
     def _filled(self, fill: Fill) -> None:
         j = self._column(fill.symbol)
         instrument, lots = self.instruments[j], fill.lots
-        value = instrument.value_micro(lots, fill.price_micro)
+        value = lots * fill.price_micro if self.plain else instrument.value_micro(lots, fill.price_micro)
         self.cash_micro -= value + fill.commission_micro
         totals = self.totals
         totals["commission"] -= fill.commission_micro
         totals["spread"] -= fill.spread_micro
         totals["impact"] -= fill.impact_micro
-        held = self.lots.item(j)
+        held = self.lots_held[j]
         if held and (held > 0) != (lots > 0):
             closed = lots if abs(lots) <= abs(held) else -held
             proceeds = value if closed == lots else instrument.value_micro(closed, fill.price_micro)
@@ -194,10 +214,9 @@ class Account:
         self._hold(j, held + lots)
 
     def _hold(self, j: int, lots: int) -> None:
-        self.shorts += (lots < 0) - (self.lots.item(j) < 0)
-        self.lots[j] = lots
-        self.shares[j] = lots * self.instruments[j].lot
-        self.entry_price[j] = self.basis_micro[j] / (lots * self.sizes[j] * MICRO) if lots else nan
+        self.shorts += (lots < 0) - (self.lots_held[j] < 0)
+        self.lots_held[j] = lots
+        self._arrays = None
 
     def _posted(self, posting: Posting) -> None:
         if posting.kind not in self.totals:
@@ -206,7 +225,7 @@ class Account:
         self.totals[posting.kind] += posting.cash_micro
         if posting.lots:
             j = self._column(posting.symbol)
-            self._hold(j, int(self.lots[j]) + posting.lots)
+            self._hold(j, self.lots_held[j] + posting.lots)
 
     def _column(self, symbol: str) -> int:
         try:
@@ -214,31 +233,34 @@ class Account:
         except KeyError:
             raise UnknownName(f"The account has no {symbol!r}. {did_you_mean(symbol, self.symbols)}") from None
 
-    def equity_micro(self, price_micro: np.ndarray) -> int:
-        """Return cash plus positions at prices, int64 (n_symbols,); prices of what is not held do not matter."""
-        held = np.flatnonzero(self.lots)
-        if not len(held):
-            return self.cash_micro
-        lots, prices = self.lots[held], price_micro[held]
-        if not float(np.abs(lots * self.sizes[held]) @ prices) < MOST_MICRO:
-            raise OrderError(f"Positions are worth more than the ledger counts ({MOST_MICRO // MICRO:,}).")
-        if self._plain:
-            return self.cash_micro + int(lots @ prices)
-        each = zip(held.tolist(), lots.tolist(), prices.tolist(), strict=True)
+    def equity_micro(self, price: np.ndarray, values: "np.ndarray | None" = None) -> int:
+        """Return cash plus positions at finite prices (n_symbols,), rounded to a millionth each.
+
+        `values` is ``shares x multiplier x price`` where the caller has it.
+        """
+        lots = self.lots
+        if values is None:
+            values = lots * self.sizes * price
+        if not float(np.abs(values).sum()) < MOST_MICRO / MICRO:
+            raise OrderError(f"Positions must be worth less than {MOST_MICRO // MICRO:,}, the most a ledger counts.")
+        micro = np.rint(price * MICRO).astype(np.int64)
+        if self.plain:
+            return self.cash_micro + int(lots @ micro)
+        each = zip(np.flatnonzero(lots).tolist(), lots[lots != 0].tolist(), micro[lots != 0].tolist(), strict=True)
         return self.cash_micro + sum(self.instruments[j].value_micro(n, p) for j, n, p in each)
 
     def equity(self, prices: np.ndarray) -> Money:
         """Return cash plus positions at prices given as floats (n_symbols,)."""
-        micro = np.rint(np.nan_to_num(np.asarray(prices, np.float64)) * MICRO).astype(np.int64)
-        if not np.isfinite(np.asarray(prices, np.float64)[self.lots != 0]).all():
+        given = np.asarray(prices, np.float64)
+        if not np.isfinite(given[self.lots != 0]).all():
             raise OrderError("Every symbol that is held needs a finite price.")
-        return Money(self.equity_micro(micro), self.currency)
+        return Money(self.equity_micro(np.where(self.lots != 0, given, 0.0)), self.currency)
 
     def position(self, symbol: str) -> Position:
         """Return what is held of a symbol."""
         j = self._column(symbol)
         basis, realised = (Money(book[j], self.currency) for book in (self.basis_micro, self.realised_micro))
-        return Position(symbol, Shares(int(self.lots[j])), float(self.entry_price[j]), basis, realised)
+        return Position(symbol, Shares(self.lots_held[j]), float(self.entry_price[j]), basis, realised)
 
     def positions(self) -> dict[str, Position]:
         """Return what is held, by symbol."""
@@ -259,7 +281,7 @@ class Account:
         return {
             "currency": self.currency,
             "cash_micro": self.cash_micro,
-            "lots": self.lots.tolist(),
+            "lots": list(self.lots_held),
             "basis_micro": list(self.basis_micro),
             "realised_micro": list(self.realised_micro),
             "totals": dict(self.totals),

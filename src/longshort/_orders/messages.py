@@ -99,9 +99,14 @@ class Order:
 
     def line(self) -> str:
         """Return the order as one canonical line of text, for hashes and journals."""
-        prices = [p and p.micro for p in (self.limit, self.stop, self.trail)]
-        parts = (self.time, self.symbol, self.quantity.lots, self.kind, self.valid, *prices, self.group, self.reduces)
-        return f"{self.id}|{'|'.join(map(str, parts))}|{self.reason}"
+        if self.kind == "market":
+            prices = "||"
+        else:
+            prices = "|".join("" if p is None else str(p.micro) for p in (self.limit, self.stop, self.trail))
+        return (
+            f"{self.id}|{self.time}|{self.symbol}|{self.quantity.lots}|{self.kind}|{self.valid}|{prices}|{self.group}|"
+            f"{self.reduces:d}|{self.reason}"
+        )
 
     def __repr__(self) -> str:
         named = (("limit", self.limit), ("stop", self.stop), ("trail", self.trail))

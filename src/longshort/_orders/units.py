@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from math import isfinite
+from math import ceil, floor, isfinite
 from typing import Any
 
 import numpy as np
@@ -150,7 +150,7 @@ def steps_of(value: Any, step: float, rounding: str = "toward zero") -> Any:
     Parameters
     ----------
     value : float or array
-        Finite. A whole multiple of the step that floating point missed by a hair counts as met.
+        A whole multiple of the step that floating point missed by a hair counts as met. A number must be finite.
     step : float
         The lot or the tick.
     rounding : {"toward zero", "up", "down"}
@@ -158,21 +158,26 @@ def steps_of(value: Any, step: float, rounding: str = "toward zero") -> Any:
 
     Returns
     -------
-    int or int64 array
+    int or float64 array
+        Of an array whole numbers, NaN and infinite where it was.
 
     Examples
     --------
     >>> steps_of(-7.9, 1.0), steps_of(0.3, 0.1), steps_of(10.004, 0.01, "up"), steps_of(10.006, 0.01, "down")
     (-7, 3, 1001, 1000)
     """
-    found = np.asarray(value, np.float64) / step
-    if not np.all(np.abs(found) <= MOST_LOTS):
+    hair = 1e-12
+    if isinstance(value, np.ndarray):
+        found = value if step == 1.0 else value / step
+        if rounding == "toward zero":
+            return np.trunc(found * (1.0 + hair))
+        return np.ceil(found - np.abs(found) * hair) if rounding == "up" else np.floor(found + np.abs(found) * hair)
+    found = float(value) / step
+    if not -MOST_LOTS <= found <= MOST_LOTS:
         raise OrderError(f"A quantity or price must be finite and below {MOST_LOTS:.1e} steps of {step}, was {value}.")
-    near = np.rint(found)
-    met = np.abs(found - near) <= 1e-9 * np.maximum(1.0, np.abs(found))
-    between = {"toward zero": np.trunc, "up": np.ceil, "down": np.floor}[rounding](found)
-    whole = np.where(met, near, between).astype(np.int64)
-    return int(whole) if whole.ndim == 0 else whole
+    if rounding == "toward zero":
+        return int(found * (1.0 + hair))
+    return ceil(found - abs(found) * hair) if rounding == "up" else floor(found + abs(found) * hair)
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,15 @@ class LimitsAtWork:
         self.exits.observe(view)
         return self.exits.stop, self.exits.target
 
+    def bracket(self, j: int, entry_price: float, side: int) -> tuple[float, float]:
+        """Return stop and target of a position in symbol j just opened at `entry_price`, NaN for none.
+
+        They protect it in the bar in which it is opened; from that bar's close on `levels` does.
+        """
+        if self.exits is None:
+            return math.nan, math.nan
+        return self.exits.bracket(j, entry_price, side)
+
     def reset(self) -> None:
         """Close an open breaker by hand. Drawdown is measured anew from the equity of the next decision."""
         self.breaker = Breaker(self.limits)

@@ -15,6 +15,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "backtest": "backtesting",
     "load_strategy": "keeping",
     "play": "trader",
+    "recording": None,
     "save_strategy": "keeping",
     "verify_strategy": "verifying",
 }

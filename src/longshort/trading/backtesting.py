@@ -8,7 +8,7 @@ from .. import clock, ledger
 from ..bars import Bars, require_bars
 from ..errors import InputError, LedgerError
 from ..forecast import Forecast
-from ..orders import MICRO, Costs, Fill, MarketEvent, Money, Posting
+from ..orders import CLOSE, MICRO, Costs, Fill, MarketEvent, Money, Posting
 from .broker import Execution, SimulatedBroker
 from .history import History
 from .result import BacktestResult
@@ -179,11 +179,13 @@ class _Record:
         self.fills: list[Fill] = []
         self.postings: list[Posting] = []
 
-    def __call__(self, event: Any, news: list[Any]) -> None:
-        if news:
-            self.fills += [one for one in news if type(one) is Fill]
-            self.postings += [one for one in news if type(one) is Posting]
-        if type(event) is MarketEvent and event.kind == "close":
+    def __call__(self, message: Any) -> None:
+        kind = type(message)
+        if kind is Fill:
+            self.fills.append(message)
+        elif kind is Posting:
+            self.postings.append(message)
+        elif kind is MarketEvent and message.kind == CLOSE:
             i, trader = self.row, self.trader
             account = trader.account
             self.equity[i], self.cash[i] = trader.equity_micro, account.cash_micro

@@ -46,6 +46,8 @@ from ..orders import (
     steps_of,
 )
 
+_OK, _CLOSED = int(State.OK), int(State.CLOSED)  # an enumeration is slow to look at
+
 News = Fill | Posting | Ended | Refusal
 
 
@@ -123,6 +125,7 @@ class _Working:
     __slots__ = (
         "charged",
         "column",
+        "done",
         "left",
         "limit",
         "lots",
@@ -143,7 +146,7 @@ class _Working:
         self.trail = 0 if order.trail is None else order.trail.micro
         self.rank = 2 * order.reduces + (order.kind == "limit")  # what only reduces comes last, stops before targets
         self.session: int | None = None  # of the first bar it took part in
-        self.triggered = False
+        self.triggered = self.done = False
         self.lots = self.value_micro = self.charged = 0  # filled so far, and its commission
 
 
@@ -261,7 +264,7 @@ class SimulatedBroker:
                     return _refusal(order, "tick", price.micro / MICRO, instrument.tick)
         if order.valid == "close" and self.daily:  # the price that made the decision would fill it
             return _refusal(order, "market on close of daily bars", 0.0, 0.0)
-        mark = float(self._mark[column])
+        mark = self._mark.item(column)
         if not 0 < mark < inf:
             return _refusal(order, "known price", mark, 0.0)
         if order.reduces:
@@ -279,13 +282,13 @@ class SimulatedBroker:
 
     def _buying_power(self) -> "_Power":
         """Return equity and what is held, counting open orders as done (those that only reduce left aside)."""
-        account, lots = self.account, self.account.lots.tolist()
+        account, lots = self.account, list(self.account.lots_held)
         for working in self._working.values():
             if not working.order.reduces:
                 lots[working.column] += working.left
         mark = np.nan_to_num(self._mark)
         gross = float(np.abs(np.asarray(lots) * account.sizes) @ mark)
-        return _Power(lots, gross, account.equity_micro(np.rint(mark * MICRO).astype(np.int64)) / MICRO)
+        return _Power(lots, gross, account.equity_micro(mark) / MICRO)
 
     # -- what the market tells it ------------------------------------------------------------------------------------
 
@@ -316,7 +319,7 @@ class SimulatedBroker:
         if event.dividend is not None:
             for j in np.flatnonzero(event.dividend * (self.account.lots != 0)).tolist():
                 paid = self.account.instruments[j].value_micro(
-                    int(self.account.lots[j]), round(float(event.dividend[j]) * MICRO)
+                    self.account.lots_held[j], round(float(event.dividend[j]) * MICRO)
                 )
                 self._post(Posting("dividend", self.account.symbols[j], event.time, paid))
 
@@ -324,14 +327,14 @@ class SimulatedBroker:
         opens, states = event.open.tolist(), event.state.tolist()
         for working in self._in_turn():
             column = working.column
-            if working.ready > event.time or states[column] == State.CLOSED:
+            if working.done or working.ready > event.time or states[column] == _CLOSED:
                 continue
             if working.session is None:
                 working.session = event.session
             price = opens[column]
-            if states[column] == State.OK and price > 0 and working.order.valid != "close":
+            if states[column] == _OK and price > 0 and working.order.valid != "close":
                 self._at(working, event, round(price * MICRO))
-            if working.left and working.order.valid == "open":
+            if not working.done and working.order.valid == "open":
                 self._end(working, event.time, "expired")
 
     def _rest_of_bar(self, event: MarketEvent) -> None:
@@ -339,12 +342,12 @@ class SimulatedBroker:
         opens, highs, lows = (closes if x is None else x.tolist() for x in (event.open, event.high, event.low))
         for working in self._in_turn():
             column, order = working.column, working.order
-            if working.ready > event.time or order.time >= event.time or states[column] == State.CLOSED:
+            if working.done or working.ready > event.time or order.time >= event.time or states[column] == _CLOSED:
                 continue
             if working.session is None:
                 working.session = event.session
             close = closes[column]
-            if states[column] != State.OK or not close > 0:
+            if states[column] != _OK or not close > 0:
                 continue
             if working.ready > self._begun:  # arrived while the bar was under way: only its close is later for sure
                 self._at(working, event, round(close * MICRO))
@@ -441,7 +444,7 @@ class SimulatedBroker:
         """Return how many lots of an order the volume, and the position it may only reduce, leave."""
         column, lots = working.column, working.left
         if working.order.reduces:
-            held = int(self.account.lots[column])
+            held = self.account.lots_held[column]
             lots = max(lots, -max(held, 0)) if lots < 0 else min(lots, max(-held, 0))
             if not lots:
                 self._end(working, event.time, "flat")
@@ -535,6 +538,7 @@ class SimulatedBroker:
 
     def _forget(self, working: _Working) -> None:
         del self._working[working.order.id]
+        working.done = True
         self._month_shares += abs(working.lots) * self.account.instruments[working.column].lot
 
     def _end(self, working: _Working, time: int, why: str) -> None:
@@ -576,7 +580,7 @@ class SimulatedBroker:
         """Change positions, open orders and marks; a fraction of a share is paid out."""
         account = self.account
         for j in np.flatnonzero(ratios != 1.0).tolist():
-            ratio, held, symbol = float(ratios[j]), int(account.lots[j]), account.symbols[j]
+            ratio, held, symbol = float(ratios[j]), account.lots_held[j], account.symbols[j]
             self._mark[j] /= ratio
             mine = [working for working in self._working.values() if working.column == j]
             if not held and not mine:
@@ -609,7 +613,7 @@ class SimulatedBroker:
         for working in list(self._working.values()):
             self._end(working, event.time, "cancelled")
         for j in np.flatnonzero(account.lots).tolist():
-            id, quantity = f"{event.time}.margin.{j}", Shares(-int(account.lots[j]))
+            id, quantity = f"{event.time}.margin.{j}", Shares(-account.lots_held[j])
             order = Order(id, account.symbols[j], quantity, event.time, valid="gtc", reduces=True, reason="margin call")
             self._seen.add(id)
             self._accept(order, j)
@@ -628,7 +632,8 @@ class SimulatedBroker:
         else:
             middle = 0
         for working in self._in_turn():
-            if working.column != column or working.ready > event.time or working.order.time >= event.time:
+            late = working.ready > event.time or working.order.time >= event.time
+            if working.done or working.column != column or late:
                 continue
             self._walk(working, event, asks if working.left > 0 else bids, middle)
 
@@ -646,7 +651,7 @@ class SimulatedBroker:
                 return
             lots = sign * min(abs(working.left), offered)
             if working.order.reduces:
-                held = int(self.account.lots[working.column])
+                held = self.account.lots_held[working.column]
                 lots = max(lots, -max(held, 0)) if sign < 0 else min(lots, max(-held, 0))
                 if not lots:
                     self._end(working, event.time, "flat")
@@ -655,7 +660,7 @@ class SimulatedBroker:
                 away = sign * (price - middle) if middle else 0
                 level[1] -= abs(lots)
                 self._fill(working, event, price - sign * away, away, 0, lots)
-                if working.order.id not in self._working:
+                if working.done:
                     return
 
 

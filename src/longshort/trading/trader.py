@@ -10,6 +10,7 @@ was given. At the close of every bar::
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from ..orders import (
 from ..portfolio import as_policy
 from .broker import News, SimulatedBroker
 
+_OK = int(State.OK)
 Source = Callable[[MarketEvent], "ForecastRow | None"]
 Event = MarketEvent | BookEvent | News
 Levels = tuple[Money | None, Money | None]
@@ -142,37 +144,38 @@ class Trader:
         policy, limits = parts_of(strategy)
         self._policy = policy.stepper(self.symbols)
         self._limits = None if limits is None else limits.stepper(self.symbols)
+        self._bracket = getattr(self._limits, "bracket", None)
         self.orders: list[Order] = []
         self.refusals: list[Refusal] = []
         self.equity_micro = self.account.cash_micro
         n = len(self.symbols)
-        self._mark, self._nothing = np.full(n, np.nan), np.full(n, np.nan)
+        self._mark, self._nothing, self._unseen = np.zeros(n), np.full(n, np.nan), True
         self._left: dict[str, int] = {}  # what is open of every order sent
         self._waiting: dict[int, str] = {}  # column -> the policy's order that is open
         self._resting: dict[int, _Protection] = {}  # column -> stop and target beside the position
+        self._fresh: list[int] = []  # columns filled since the last market event
 
     def on(self, event: Event) -> "list[Order | Cancel]":
         """Take in an event; return what to send, in order (cancellations first)."""
-        kind = type(event)
-        if kind is MarketEvent:
-            if event.split is not None and (event.kind == OPEN or event.open is None):  # type: ignore[union-attr]
-                self._mark /= event.split  # type: ignore[union-attr]
-            return self._decide(event) if event.kind == CLOSE else []  # type: ignore[union-attr, arg-type]
-        if kind is Fill:
-            self._filled(event)  # type: ignore[arg-type]
-        elif kind is Posting:
-            self._posted(event)  # type: ignore[arg-type]
-        elif kind is Ended:
-            self._left.pop(event.order, None)  # type: ignore[union-attr]
-        elif kind is Refusal:
-            self.refusals.append(event)  # type: ignore[arg-type]
-        elif kind is not BookEvent:
+        if isinstance(event, MarketEvent):
+            if event.split is not None and (event.kind == OPEN or event.open is None):
+                self._mark /= event.split
+            return self._decide(event) if event.kind == CLOSE else self._opened(event)
+        if isinstance(event, Fill):
+            self._filled(event)
+        elif isinstance(event, Posting):
+            self._posted(event)
+        elif isinstance(event, Ended):
+            self._left.pop(event.order, None)
+        elif isinstance(event, Refusal):
+            self.refusals.append(event)
+        elif not isinstance(event, BookEvent):
             raise InputError(f"A trader takes market events and what brokers report, was {event!r}.")
         return []
 
     @property
     def marks(self) -> np.ndarray:
-        """Last raw close of every symbol, NaN before the first."""
+        """Last raw close of every symbol, 0 before the first."""
         return self._mark
 
     # -- what brokers report -----------------------------------------------------------------------------------------
@@ -183,6 +186,8 @@ class Trader:
             self._left[fill.order] = fill.left
         else:
             self._left.pop(fill.order, None)
+        if self._bracket is not None:
+            self._fresh.append(self.account.index[fill.symbol])
 
     def _posted(self, posting: Posting) -> None:
         self.account.apply(posting)
@@ -194,37 +199,63 @@ class Trader:
     # -- deciding ----------------------------------------------------------------------------------------------------
 
     def _decide(self, event: MarketEvent) -> "list[Order | Cancel]":
-        price = self._value(event)
+        values = self._value(event)
         if self.until is not None and event.time > self.until:
             return []
-        view = self._view(event, price)
+        view = self._view(event, values)
         targets = self._read(self._policy(view), "policy")
         if self._limits is not None:
             targets, refused = self._limits.weights(view, targets)
             targets = self._read(targets, "limits")
             self.refusals += refused
+        self._fresh = []
         cancels: list[Cancel] = []
         orders = self._toward(view, targets, cancels)
         levels = None if self._limits is None else self._limits.levels(view)
         if levels is not None or self._resting:
-            orders += self._protect(view, levels, cancels, len(orders))
+            orders += self._protect(view.time, levels, cancels, len(orders))
+        return self._sent(cancels, orders)
+
+    def _sent(self, cancels: list[Cancel], orders: list[Order]) -> "list[Order | Cancel]":
         for order in orders:
             self._left[order.id] = order.quantity.lots
         self.orders += orders
         return [*cancels, *orders]
 
-    def _value(self, event: MarketEvent) -> np.ndarray:
-        """Value the account at the close and return the last price of every symbol."""
-        account, close, mark = self.account, event.close, self._mark
-        np.copyto(mark, close, where=close > 0)
-        price = np.where(account.lots != 0, mark, 0.0)
-        self.equity_micro = account.equity_micro(np.rint(price * MICRO).astype(np.int64))
-        return mark.copy()
+    def _opened(self, event: MarketEvent) -> "list[Order | Cancel]":
+        """Put a stop and a target beside what was filled at the opening, for the rest of its first bar."""
+        if not self._fresh or self._bracket is None:
+            return []
+        columns, self._fresh = sorted(set(self._fresh)), []
+        cancels: list[Cancel] = []
+        orders: list[Order] = []
+        for column in columns:
+            lots, found = self.account.lots_held[column], self._resting.get(column)
+            if found is not None and lots and (found.lots > 0) == (lots > 0):
+                prices = found.prices  # the position only changed its size; the close looks at its levels again
+            elif lots:
+                entry = float(self.account.entry_price[column])
+                prices = self._prices(column, lots, *self._bracket(column, entry, 1 if lots > 0 else -1))
+            else:
+                prices = (None, None)
+            orders += self._rest(column, _Protection(prices, lots), event.time, cancels, len(orders))
+        return self._sent(cancels, orders)
 
-    def _view(self, event: MarketEvent, price: np.ndarray) -> View:
+    def _value(self, event: MarketEvent) -> np.ndarray:
+        """Value the account at the close and return what each position is worth."""
+        account, mark = self.account, self._mark
+        np.copyto(mark, event.close, where=event.close > 0)
+        values = account.shares * mark if account.plain else account.lots * account.sizes * mark
+        self.equity_micro = account.equity_micro(mark, values)
+        return values
+
+    def _view(self, event: MarketEvent, values: np.ndarray) -> View:
         account, close = self.account, event.close
         equity = self.equity_micro / MICRO
-        value = np.where(account.lots != 0, account.lots * account.sizes * price, 0.0)
+        price = self._mark.copy()
+        if self._unseen:  # no price yet
+            price[price == 0.0] = np.nan
+            self._unseen = bool((self._mark == 0.0).any())
         return View(
             time=event.time,
             symbols=self.symbols,
@@ -235,9 +266,9 @@ class Trader:
             low=close if event.low is None else event.low,
             volume=self._nothing if event.volume is None else event.volume,
             state=event.state,
-            weights=value / equity if equity > 0 else np.sign(value),
-            shares=account.shares.copy(),
-            entry_price=account.entry_price.copy(),
+            weights=values / equity if equity > 0 else np.sign(values),
+            shares=account.shares,
+            entry_price=account.entry_price,
             equity=equity,
             cash=account.cash_micro / MICRO,
             session=event.session,
@@ -257,27 +288,25 @@ class Trader:
         if not view.equity > 0:
             return []
         account = self.account
-        with np.errstate(all="ignore"):
-            wanted = targets * view.equity / (view.price * account.sizes)
-        clear = np.isfinite(wanted) & (view.state == State.OK)
-        change = steps_of(np.where(clear, wanted, 0.0), 1.0) - account.lots
-        change[~clear] = 0
+        change = steps_of(targets * view.equity / (view.price * account.sizes), 1.0) - account.lots
+        if view.state.any():
+            change[view.state != _OK] = np.nan
         if self._waiting:
-            change = self._settle(view.time, change, cancels)
-        columns = np.flatnonzero(change)
-        if not len(columns):
-            return []
-        # what makes positions smaller goes first, so that its proceeds pay for the rest
-        grows = change[columns] * account.lots[columns] >= 0
-        columns = np.concatenate([columns[~grows], columns[grows]])
+            self._settle(view.time, change, cancels)
+        columns = np.flatnonzero(np.abs(change) >= 1.0)  # neither NaN nor less than a lot
+        if len(columns) > 1:  # what makes positions smaller goes first, so that its proceeds pay for the rest
+            grows = change[columns] * account.lots[columns] >= 0
+            columns = np.concatenate([columns[~grows], columns[grows]])
         orders, time, symbols = [], view.time, self.symbols
-        for k, (column, lots) in enumerate(zip(columns.tolist(), change[columns].tolist(), strict=True)):
-            order = Order(f"{time}.{k}", symbols[column], Shares(lots), time)
+        for column, lots in zip(columns.tolist(), change[columns].tolist(), strict=True):
+            if lots in (inf, -inf):
+                continue
+            order = Order(f"{time}.{len(orders)}", symbols[column], Shares(int(lots)), time)
             orders.append(order)
             self._waiting[column] = order.id
         return orders
 
-    def _settle(self, time: int, change: np.ndarray, cancels: list[Cancel]) -> np.ndarray:
+    def _settle(self, time: int, change: np.ndarray, cancels: list[Cancel]) -> None:
         """Look at policy orders sent before: what is done is forgotten, what is open kept if right, else cancelled."""
         for column, id in list(self._waiting.items()):
             left = self._left.get(id, 0)
@@ -287,54 +316,56 @@ class Trader:
             del self._waiting[column]
             if left:
                 cancels.append(Cancel(id, time))
-        return change
 
     def _protect(
-        self, view: View, levels: "tuple[np.ndarray, np.ndarray] | None", cancels: list[Cancel], k: int
+        self, time: int, levels: "tuple[np.ndarray, np.ndarray] | None", cancels: list[Cancel], k: int
     ) -> list[Order]:
         """Keep one stop and one target beside every position that should have them, as large as the position."""
         account, orders = self.account, []
         stops, goals = (self._nothing, self._nothing) if levels is None else levels
-        for column in {*np.flatnonzero(account.lots).tolist(), *self._resting}:
-            lots = account.lots.item(column)
-            wanted = _Protection(self._prices(column, lots, stops, goals), lots) if lots else None
-            found = self._resting.get(column)
-            if found is not None:
-                if wanted is not None and found.stands(wanted, self._left):
-                    continue
-                cancels += [Cancel(id, view.time) for id in found.ids if id in self._left]
-                del self._resting[column]
-            if wanted is None or wanted.prices == (None, None):
+        for column in sorted({*np.flatnonzero(account.lots).tolist(), *self._resting}):
+            lots = account.lots_held[column]
+            prices = self._prices(column, lots, float(stops[column]), float(goals[column])) if lots else (None, None)
+            orders += self._rest(column, _Protection(prices, lots), time, cancels, k + len(orders))
+        return orders
+
+    def _rest(self, column: int, wanted: "_Protection", time: int, cancels: list[Cancel], k: int) -> list[Order]:
+        """Return the orders of a protection, unless the same rests already; another one is cancelled."""
+        found = self._resting.get(column)
+        if found is not None:
+            if wanted.lots and found.stands(wanted, self._left):
+                return []
+            cancels += [Cancel(id, time) for id in found.ids if id in self._left]
+            del self._resting[column]
+        orders = []
+        for kind, price in zip(("stop", "limit"), wanted.prices, strict=True):
+            if price is None:
                 continue
-            group = f"{view.time}.{column}"
-            for name, price in zip(("stop", "limit"), wanted.prices, strict=True):
-                if price is None:
-                    continue
-                order = Order(
-                    f"{view.time}.{k}",
+            orders.append(
+                Order(
+                    f"{time}.{k + len(orders)}",
                     self.symbols[column],
-                    Shares(-lots),
-                    view.time,
-                    name,
+                    Shares(-wanted.lots),
+                    time,
+                    kind,
                     "gtc",
-                    **{name: price},
-                    group=group,
+                    limit=price if kind == "limit" else None,
+                    stop=price if kind == "stop" else None,
+                    group=f"{time}.{self.symbols[column]}",
                     reduces=True,
-                    reason="stop" if name == "stop" else "target",
+                    reason="stop" if kind == "stop" else "target",
                 )
-                orders.append(order)
-                wanted.ids.append(order.id)
-                k += 1
+            )
+        if orders:
+            wanted.ids = [order.id for order in orders]
             self._resting[column] = wanted
         return orders
 
-    def _prices(
-        self, column: int, lots: int, stops: np.ndarray, goals: np.ndarray
-    ) -> "tuple[Money | None, Money | None]":
+    def _prices(self, column: int, lots: int, stop: float, goal: float) -> "Levels":
         """Return stop and target on the grid of ticks: the stop fires no later, the target gives no less."""
         instrument, found = self.account.instruments[column], []
-        for level, down in ((stops[column], lots < 0), (goals[column], lots < 0)):
-            price = instrument.price(float(level), down) if level > 0 and level < np.inf else None
+        for level in (stop, goal):
+            price = instrument.price(level, down=lots < 0) if 0 < level < inf else None
             found.append(price if price is not None and price.micro > 0 else None)
         return found[0], found[1]
 
@@ -365,7 +396,7 @@ def play(
     trader: Trader,
     broker: SimulatedBroker,
     events: "Iterable[MarketEvent | BookEvent]",
-    watch: "Callable[[MarketEvent | BookEvent, list[News]], None] | None" = None,
+    watch: "Callable[[Event], object] | None" = None,
 ) -> None:
     """Play market events: the broker fills what was sent before, the trader hears of it and decides.
 
@@ -376,7 +407,7 @@ def play(
     events : iterable of MarketEvent or BookEvent
         In order of time: a `History`, or what a feed delivers.
     watch : callable, optional
-        Called after each event with it and all news about it, for a journal or a record.
+        Called with every message that the trader has taken in, in that order: a `recording.Tape`, for example.
 
     Examples
     --------
@@ -392,22 +423,23 @@ def play(
     """
     for event in events:
         broker.on(event)
-        news = broker.events()
-        for one in news:
+        for one in broker.events():
             trader.on(one)
+            if watch is not None:
+                watch(one)
         sent = trader.on(event)
+        if watch is not None:
+            watch(event)
         if sent:
             for message in sent:
-                if type(message) is Order:
+                if isinstance(message, Order):
                     broker.submit(message)
                 else:
-                    broker.cancel(message)  # type: ignore[arg-type]
-            more = broker.events()
-            for one in more:
+                    broker.cancel(message)
+            for one in broker.events():
                 trader.on(one)
-            news += more
-        if watch is not None:
-            watch(event, news)
+                if watch is not None:
+                    watch(one)
 
 
 # ---------------------------------------------------------------------------------------------------------- strategies
