@@ -26,13 +26,29 @@ def test_every_study_has_a_section_that_was_filled(make_studies):
 
 def test_a_section_is_replaced_and_the_rest_of_the_page_is_not_touched(make_studies):
     page = "a\n<!-- one -->\nold\n<!-- end of one -->\nb\n<!-- two -->\nkept\n<!-- end of two -->\n"
-    once = make_studies.with_section(page, "one", "x \\1\n" + "word " * 40)
+    once = make_studies.with_printed(page, "one", "x \\1\n" + "word " * 40)
     assert once.startswith("a\n<!-- one -->\n```text\nx \\1\nword word")
     assert once.endswith("\n<!-- end of one -->\nb\n<!-- two -->\nkept\n<!-- end of two -->\n")
     assert max(map(len, once.splitlines())) <= make_studies.WIDTH
-    assert make_studies.with_section(once, "one", "x \\1\n" + "word " * 40) == once
+    assert make_studies.with_printed(once, "one", "x \\1\n" + "word " * 40) == once
     with pytest.raises(ValueError, match="a section between <!-- three -->"):
         make_studies.with_section(page, "three", "")
+
+
+def test_the_table_of_all_studies_is_that_of_the_sections(make_studies):
+    page = make_studies.PAGE.read_text()
+    table = make_studies.table(page)
+    assert table in page
+    rows = table.splitlines()[2:]
+    assert len(rows) == len(re.findall(r"^(?:Edge|No evidence): on ", page, re.MULTILINE))
+    assert {row.split(" | ")[0] for row in rows} == {f"| {name}" for name in make_studies.STUDIES}
+    shown = re.search(r"^\| movements \| (.+) \|$", table, re.MULTILINE)
+    assert shown
+    what, judged, skill, *_, verdict = shown[1].split(" | ")
+    section = page.partition("<!-- movements -->")[2]
+    assert f": {what}\n  {judged} out-of-sample rows" in section
+    assert re.search(rf"^  LSTM +\S+ +{re.escape(skill)}", section, re.MULTILINE)
+    assert f"\n{verdict}: on " in section
 
 
 def test_tables_are_not_wrapped(make_studies):
