@@ -151,7 +151,7 @@ def test_forecasts_that_are_not_of_these_bars_are_refused():
         backtest(lambda view: view.weights, "study", bars)
     with pytest.raises(InputError, match="1 symbols"):
         backtest(lambda view: np.zeros(2), None, bars)
-    with pytest.raises(InputError, match="a policy such as"):
+    with pytest.raises(InputError, match="A policy is an object"):
         backtest(3, None, bars)
 
 
