@@ -39,9 +39,11 @@ def imported(name: str):
 
 
 EXTRAS = {
-    "torch": r"\b(torch|nets)\b",
+    "torch": r"\b(torch|nets|JointLSTM)\b",
     "sklearn": r"\b(sklearn|gradient_boosting|support_vectors|ladder)\b",
     "h5py": r"\.keras\b",
+    "cvxpy": r"\b(MinVariance|MeanVariance|efficient_frontier|frontier_plot)\(",
+    "skfolio": r"\bLSTMPrior\b",
     "optuna": r"\b(tune|Tuned|importance_plot|tuning_history)\(",
 }
 

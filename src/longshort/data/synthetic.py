@@ -15,7 +15,7 @@ from ..errors import InputError
 
 _MOST_DAYS = 20_000  # about 77 years
 
-__all__ = ["from_log_returns", "garch", "planted_signal", "random_walk", "student_t"]
+__all__ = ["correlation_switch", "from_log_returns", "garch", "planted_signal", "random_walk", "student_t"]
 
 
 def random_walk(
@@ -165,6 +165,53 @@ def planted_signal(
     for t in range(1, n):
         returns[t] = c * returns[t - 1] + np.sqrt(1 - c * c) * noise[t]
     return from_log_returns(volatility * returns, names, seed=seed, start=start)
+
+
+def correlation_switch(
+    n: int,
+    symbols: str | Sequence[str] | int = 10,
+    seed: int = 0,
+    *,
+    correlations: tuple[float, float] = (0.1, 0.8),
+    length: float = 80.0,
+    volatility: tuple[float, float] = (0.007, 0.02),
+    start: str = "2000-01-03",
+) -> Bars:
+    """Return bars whose correlations switch between two levels while nothing else changes.
+
+    All pairs have the correlation of the regime in force. A regime ends on any bar with probability 1 / `length`.
+
+    Parameters
+    ----------
+    n : int
+        Number of bars.
+    symbols : str, sequence of str, or int, default=10
+        Names; a number makes that many.
+    seed : int, default=0
+        Another seed, another market.
+    correlations : (float, float), default=(0.1, 0.8)
+        Of every pair, by regime, each in [0, 1); the first bar is in the first.
+    length : float, default=80
+        Mean length of a regime in bars.
+    volatility : (float, float), default=(0.007, 0.02)
+        Daily deviation of the first symbol and of the last, those between in equal ratios: with equal ones, no
+        correlation would matter to a portfolio.
+
+    Examples
+    --------
+    >>> moves = np.diff(np.log(correlation_switch(3000, ["A", "B"], seed=1)["close"]), axis=0)
+    >>> float(np.corrcoef(moves.T)[0, 1].round(1))      # between the two
+    0.4
+    """
+    if not all(0 <= c < 1 for c in correlations):
+        raise InputError(f"correlations must lie in [0, 1), were {correlations!r}.")
+    if not length >= 1:
+        raise InputError(f"length must be at least 1 bar, was {length!r}.")
+    names, rng = _names(symbols), _rng(seed, 5)
+    regime = np.cumsum(rng.random(_length(n)) < 1 / length) % 2
+    common = np.asarray(correlations)[regime][:, None]
+    shocks = np.sqrt(common) * rng.standard_normal((n, 1)) + np.sqrt(1 - common) * rng.standard_normal((n, len(names)))
+    return from_log_returns(np.geomspace(*volatility, len(names)) * shocks, names, seed=seed, start=start)
 
 
 def from_log_returns(

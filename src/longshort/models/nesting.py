@@ -14,7 +14,10 @@ from ..features import FeatureSet, Target
 from .combining import Combination, Diversity
 from .linear import Linear
 
-CLASSES = ("AutoRegression", "Conformal", "Drift", "Ensemble", "HistoricalMean", "LSTM", "Persistence", "Ridge")
+CLASSES = (
+    "AutoRegression", "Conformal", "ConstantCorrelation", "DCC", "Drift", "EWMA", "Ensemble", "HistoricalMean",
+    "JointLSTM", "LSTM", "LedoitWolf", "Persistence", "Ridge", "SampleCovariance",
+)  # fmt: skip
 VERSION = 1
 
 

@@ -9,6 +9,7 @@ _EXPORTS: dict[str, str | None] = {
     "cumulative_ic_plot": "study_plots",
     "demo": "showcase",
     "doctor": "machine",
+    "frontier_plot": "frontier",
     "importance_plot": "plots",
     "lookback_plot": "plots",
     "look_ahead": "outlook",

@@ -1,0 +1,765 @@
+"""Weights from predicted means and covariances: mean-variance, minimum variance, risk parity, efficient frontier.
+
+The policies see one decision at a time and give target weights. With m and S the predicted mean and covariance of
+simple returns over the target's horizon, and w the weights::
+
+    MeanVariance   max  m'w - a / 2 w'S w - c |w - held|      or  max m'w - c |w - held|  with  w'S w <= risk^2
+    MinVariance    min  w'S w
+    RiskParity     w_i (S w)_i = b_i w'S w                    every symbol carries its share of the risk
+
+under bounds of each weight, of their sum (net) and of the sum of their sizes (gross). Quadratic problems whose bounds
+are a box and a sum are solved exactly by pivoting, in a millisecond for 100 symbols; the others by cvxpy with Clarabel
+(the extra ``portfolio``), from one problem that is built once and then only fed with numbers. Log returns are turned
+into simple ones first, exactly for normal ones. A symbol without a finite forecast, or that cannot be traded, keeps its
+position, which counts towards net and gross. When there is no answer, everything is kept and the reason recorded:
+nothing is ever opened by mistake.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..bars import State
+from ..errors import InputError, SetupError
+from ..forecast import Forecast, ForecastRow, View
+
+log = logging.getLogger(__name__)
+
+_DUST = 1e-7  # of a weight: what a solver leaves of nothing
+_ABSURD = 1e6  # of a mean or a variance: no forecast
+_INSIDE = 1e-12  # by how much gross may be missed: rounding
+_SETTINGS = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11, "max_iter": 200}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A decision without an answer, at which every position was kept.
+
+    Parameters
+    ----------
+    time : int
+        UTC nanoseconds of the decision.
+    policy : str
+        Whose.
+    reason : str
+        What stood in the way.
+    """
+
+    time: int
+    policy: str
+    reason: str
+
+
+class _NoAnswer(Exception):
+    """There are no weights for this decision; the message says why."""
+
+
+def simple_moments(row: ForecastRow | Forecast, who: str = "The optimiser") -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and covariance of simple returns over the target's horizon.
+
+    Parameters
+    ----------
+    row : ForecastRow or Forecast
+        With a covariance, of a return or log return.
+    who : str
+        Named in errors.
+
+    Returns
+    -------
+    mean : float64 array (..., n_symbols)
+    covariance : float64 array (..., n_symbols, n_symbols)
+
+    Notes
+    -----
+    Of normal log returns with mean m and covariance S, simple returns have the mean ``exp(m + diag(S) / 2) - 1`` and
+    the covariance ``(1 + mean_i) (1 + mean_j) (exp(S_ij) - 1)``.
+
+    Examples
+    --------
+    >>> from longshort.forecast import TargetInfo
+    >>> row = ForecastRow(TargetInfo("log_return"), np.zeros(1), covariance=np.array([[0.04]]))
+    >>> mean, covariance = simple_moments(row)
+    >>> mean.round(4), covariance.round(4)
+    (array([0.0202]), array([[0.0425]]))
+    """
+    kind = None if row.target is None else row.target.kind
+    if kind not in ("return", "log_return"):
+        raise InputError(
+            f"{who} needs forecasts of returns, and these are of {row.target or 'an unknown target'}. "
+            "Use target=forward_return(1) or forward_log_return(1)."
+        )
+    if row.covariance is None:
+        raise InputError(
+            f"{who} needs forecasts with a covariance, and these have none. "
+            "Use models.JointLSTM, LedoitWolf, EWMA or DCC."
+        )
+    mean, covariance = np.asarray(row.mean, np.float64), np.asarray(row.covariance, np.float64)
+    if kind == "return":
+        return mean, covariance
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by whoever uses it
+        grown = np.exp(mean + 0.5 * np.diagonal(covariance, axis1=-2, axis2=-1))
+        return grown - 1.0, grown[..., :, None] * grown[..., None, :] * np.expm1(covariance)
+
+
+# ------------------------------------------------------------------------------------------------------------ policies
+
+
+class _Optimised:
+    """What the policies share: which symbols take part, what is kept, and what is recorded."""
+
+    def stepper(self, symbols: tuple[str, ...]) -> "OptimisedStep":
+        """Return a fresh step from `View` to target weights; its `failures` tell of decisions without an answer."""
+        self._check_symbols(tuple(symbols))
+        return OptimisedStep(self, tuple(symbols))
+
+    def _check_symbols(self, symbols: tuple[str, ...]) -> None:
+        """Raise `InputError` where the arguments do not fit the symbols, `SetupError` where the solver is missing."""
+        _cvxpy()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as a JSON-able mapping."""
+        return {"kind": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
+
+    def _weights(
+        self,
+        mean: np.ndarray,
+        covariance: np.ndarray,
+        held: np.ndarray,
+        kept: np.ndarray,
+        part: np.ndarray,
+        view: View,
+    ) -> np.ndarray:
+        """Return the weights of the symbols that take `part`; `held` are their present ones, `kept` the others'."""
+        raise NotImplementedError
+
+
+class OptimisedStep:
+    """An optimising policy at work: ``step(view)`` gives target weights, NaN for positions that stay as they are.
+
+    Parameters
+    ----------
+    policy : MeanVariance, MinVariance or RiskParity
+        Whose.
+    symbols : tuple of str
+        Columns of every view.
+
+    Attributes
+    ----------
+    failures : list of Failure
+        Decisions without an answer, with the reason.
+    """
+
+    def __init__(self, policy: Any, symbols: tuple[str, ...]):
+        self.policy, self.symbols, self.failures = policy, symbols, []
+        self.by_name = np.array(sorted(range(len(symbols)), key=symbols.__getitem__))  # columns decide nothing
+
+    def __call__(self, view: View) -> np.ndarray:
+        """Return the target weights, float64 (n_symbols,)."""
+        if view.symbols != self.symbols:
+            raise InputError(f"This policy was started for {self.symbols[:5]}, and the view shows {view.symbols[:5]}.")
+        weights = np.full(len(self.symbols), np.nan)
+        if view.forecast is None:
+            return weights
+        name = type(self.policy).__name__
+        mean, covariance = simple_moments(view.forecast, name)
+        variance = np.diagonal(covariance)
+        with np.errstate(invalid="ignore"):
+            sane = (np.abs(mean) < _ABSURD) & (variance > 0) & (variance < _ABSURD)
+        taking_part = self.by_name[(sane & (np.asarray(view.state) == State.OK))[self.by_name]]
+        if not len(taking_part):
+            return weights
+        try:
+            found = self._solved(mean, covariance, taking_part, view)
+        except _NoAnswer as error:
+            log.warning("%s keeps all positions: %s", name, error)
+            self.failures.append(Failure(int(view.time), name, str(error)))
+            return weights
+        weights[taking_part] = np.where(np.abs(found) < _DUST, 0.0, found)
+        return weights
+
+    def _solved(self, mean: np.ndarray, covariance: np.ndarray, part: np.ndarray, view: View) -> np.ndarray:
+        inner, held = covariance[np.ix_(part, part)], np.asarray(view.weights, np.float64)
+        if not np.isfinite(inner).all():
+            raise _NoAnswer("the covariance of symbols with a forecast is not finite")
+        kept = np.delete(held, part)
+        if not np.isfinite(kept).all():
+            raise _NoAnswer("the weight of a symbol that is kept is not finite")
+        found = self.policy._weights(mean[part], inner, held[part], kept, part, view)
+        if not np.isfinite(found).all():
+            raise _NoAnswer("the solver gave weights that are not finite")
+        return found
+
+
+@dataclass(frozen=True)
+class MeanVariance(_Optimised):
+    """The weights with the best predicted return for their predicted risk (Markowitz, 1952).
+
+    Parameters
+    ----------
+    risk_aversion : float, optional
+        The a in ``m'w - a / 2 w'S w``; 5 when neither it nor `target_risk` is given. An investor with logarithmic
+        utility has 1 and holds what Kelly would.
+    target_risk : float, optional
+        Instead: the largest predicted standard deviation of the portfolio, a year, such as 0.10.
+    long_only : bool, default=True
+        Whether weights must not be negative.
+    max_weight : float, default=1.0
+        Largest size of one weight.
+    gross : float, default=1.0
+        Largest sum of sizes.
+    net : float, optional
+        What the weights must add up to; free by default, so that what is not worth its risk stays in cash.
+    cost_bp : float, default=0.0
+        Charged per unit traded, in basis points of its value, against the predicted return of one horizon.
+
+    Notes
+    -----
+    Means: predicted returns decide everything here and are known least. A mean-variance portfolio of unskilled means
+    maximises their errors (Michaud, 1989); compare it with `MinVariance`, which needs none.
+
+    Examples
+    --------
+    >>> mean, covariance = np.array([0.02, 0.0]), np.diag([0.04, 0.04])
+    >>> MeanVariance(risk_aversion=1.0).of(mean, covariance)       # 0.02 / 0.04 of the first, the rest in cash
+    array([0.5, 0. ])
+    """
+
+    risk_aversion: float | None = None
+    target_risk: float | None = None
+    long_only: bool = True
+    max_weight: float = 1.0
+    gross: float = 1.0
+    net: float | None = None
+    cost_bp: float = 0.0
+
+    def __post_init__(self):
+        if self.risk_aversion is not None and self.target_risk is not None:
+            raise InputError(
+                f"risk_aversion ({self.risk_aversion}) and target_risk ({self.target_risk}) say one thing "
+                "in two ways. Give one of them."
+            )
+        for name in ("risk_aversion", "target_risk"):
+            if getattr(self, name) is not None:
+                _require(name, getattr(self, name), 1e-12, np.inf)
+        _require("cost_bp", self.cost_bp, 0.0, 1e4)
+        _check_bounds(self)
+
+    def of(
+        self, mean: np.ndarray, covariance: np.ndarray, held: np.ndarray | None = None, horizons_per_year: float = 1.0
+    ) -> np.ndarray:
+        """Return the weights for a mean (n,) and covariance (n, n) of simple returns over one horizon.
+
+        Raises
+        ------
+        InputError
+            No weights keep the bounds, or the numbers are not finite or no covariance.
+        """
+        return _of(self, mean, covariance, held, horizons_per_year)
+
+    def _weights(self, mean, covariance, held, kept, part, view) -> np.ndarray:
+        risk = None
+        if self.target_risk is not None:
+            target = None if view.forecast is None else view.forecast.target
+            risk = self.target_risk / np.sqrt(view.bars_per_year / (1 if target is None else target.horizon))
+        return self._best(mean, covariance, held, _room(self, kept), risk)
+
+    def _best(self, mean, covariance, held, room: "_Room", risk: float | None) -> np.ndarray:
+        factor, cost = _factor(covariance), self.cost_bp / 1e4
+        aversion = 5.0 if self.risk_aversion is None else self.risk_aversion
+        if cost and not np.isfinite(held).all():
+            raise _NoAnswer("a weight that is held is not finite, and trading away from it has a cost")
+        if not cost:
+            found = (
+                _boxed(covariance, mean / aversion, room)
+                if risk is None
+                else _at_risk(covariance, factor, mean, room, risk)
+            )
+            if found is not None and room.admits(found):
+                return found
+        return _Problem.solve(len(mean), risk is not None, bool(cost), room, mean, factor, aversion, risk, held, cost)
+
+
+@dataclass(frozen=True)
+class MinVariance(_Optimised):
+    """The weights with the least predicted variance; means play no part.
+
+    Parameters
+    ----------
+    long_only : bool, default=True
+        Whether weights must not be negative.
+    max_weight : float, default=1.0
+        Largest size of one weight.
+    gross : float, default=1.0
+        Largest sum of sizes; with ``long_only=False`` give more than `net`, such as 2.
+    net : float, default=1.0
+        What the weights add up to.
+
+    Examples
+    --------
+    >>> MinVariance().of(np.zeros(2), np.diag([0.01, 0.04]))       # as one over the variances
+    array([0.8, 0.2])
+    >>> MinVariance(max_weight=0.6).of(np.zeros(2), np.diag([0.01, 0.04])).round(6)
+    array([0.6, 0.4])
+    """
+
+    long_only: bool = True
+    max_weight: float = 1.0
+    gross: float = 1.0
+    net: float = 1.0
+
+    def __post_init__(self):
+        _check_bounds(self)
+
+    def of(self, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+        """Return the weights for a covariance (n, n); `mean` (n,) is not asked. Errors as of `MeanVariance`."""
+        return _of(self, mean, covariance)
+
+    def _weights(self, mean, covariance, held, kept, part, view) -> np.ndarray:
+        return self._best(mean, covariance, held, _room(self, kept), None)
+
+    def _best(self, mean, covariance, held, room: "_Room", risk: float | None) -> np.ndarray:
+        factor, nothing = _factor(covariance), np.zeros(len(mean))
+        found = _boxed(covariance, nothing, room)
+        if found is not None and room.admits(found):
+            return found
+        return _Problem.solve(len(mean), False, False, room, nothing, factor, 1.0, None, held, 0.0)
+
+
+@dataclass(frozen=True)
+class RiskParity(_Optimised):
+    """Long weights by which every symbol carries its share of the predicted variance (Maillard et al., 2010).
+
+    Parameters
+    ----------
+    budgets : mapping of str to float, optional
+        Share of the risk by symbol, positive; equal shares by default.
+    gross : float, default=1.0
+        What the weights add up to.
+
+    Notes
+    -----
+    The weights solve the convex problem ``min x'S x / 2 - sum b_i log x_i`` (Spinu, 2013) by Newton's method, then are
+    scaled to `gross`: exact to rounding, no solver needed.
+
+    Examples
+    --------
+    >>> RiskParity().of(np.zeros(2), np.diag([0.01, 0.04]))        # as one over the deviations
+    array([0.66666667, 0.33333333])
+    """
+
+    budgets: Mapping[str, float] | None = None
+    gross: float = 1.0
+
+    def __post_init__(self):
+        _require("gross", self.gross, 1e-12, np.inf)
+        if self.budgets is not None:
+            if not isinstance(self.budgets, Mapping) or not self.budgets:
+                raise InputError(f"budgets must map symbols to shares, such as {{'SPY': 2.0}}, was {self.budgets!r}.")
+            for symbol, share in self.budgets.items():
+                _require(f"budgets[{symbol!r}]", share, 1e-9, np.inf)
+            object.__setattr__(self, "budgets", _Budgets(sorted(self.budgets.items())))
+
+    def _check_symbols(self, symbols: tuple[str, ...]) -> None:
+        if self.budgets is not None and set(self.budgets) != set(symbols):
+            odd = sorted(set(self.budgets) ^ set(symbols))
+            raise InputError(f"budgets must name every symbol once; {', '.join(odd[:5])} stand on one side only.")
+
+    def of(self, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+        """Return the weights for a covariance (n, n) with equal shares; `mean` (n,) is not asked."""
+        return _of(self, mean, covariance)
+
+    def _weights(self, mean, covariance, held, kept, part, view) -> np.ndarray:
+        shares = np.ones(len(mean))
+        if self.budgets is not None:
+            shares = np.array([self.budgets[view.symbols[i]] for i in part])
+        return self._carrying(covariance, shares, self.gross - float(np.abs(kept).sum()))
+
+    def _best(self, mean, covariance, held, room, risk) -> np.ndarray:
+        return self._carrying(covariance, np.ones(len(mean)), self.gross)
+
+    def _carrying(self, covariance: np.ndarray, shares: np.ndarray, gross: float) -> np.ndarray:
+        if gross <= 0:
+            raise _NoAnswer(f"positions that are kept leave {gross:.3g} of the gross {self.gross:g}")
+        _factor(covariance)
+        scale = np.sqrt(np.diagonal(covariance))
+        x = _equal_risk(covariance / (scale[:, None] * scale), shares / shares.sum()) / scale
+        return gross * x / x.sum()
+
+
+class _Budgets(dict):
+    """Shares by symbol that a frozen policy can be hashed with."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self.items()))
+
+
+def _equal_risk(correlation: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return x > 0 with x_i (C x)_i = b_i, by damped Newton steps, which converge from anywhere (Spinu, 2013)."""
+    x = np.sqrt(shares) / np.sqrt(np.maximum(correlation.sum(axis=1) / len(shares), 1e-3))
+    for _ in range(200):
+        gradient = correlation @ x - shares / x
+        if np.abs(gradient * x).max() < 1e-14:
+            return x
+        step = np.linalg.solve(correlation + np.diag(shares / x**2), gradient)
+        along = float(np.abs(step / x).max())
+        x = x - step / max(1.0, along / 0.9)
+    if np.abs(gradient * x).max() < 1e-10:
+        return x
+    raise _NoAnswer("risk parity did not converge in 200 Newton steps")
+
+
+# -------------------------------------------------------------------------------------------------------------- bounds
+
+
+@dataclass(frozen=True, eq=False)
+class _Room:
+    """What weights may be: each between `low` and `high`, their sum `net` (None: free), their sizes at most `gross`."""
+
+    low: float
+    high: float
+    net: float | None
+    gross: float
+
+    def admits(self, w: np.ndarray) -> bool:
+        return bool(w.min() >= self.low and w.max() <= self.high and np.abs(w).sum() <= self.gross + _INSIDE)
+
+
+def _room(policy: Any, kept: np.ndarray) -> _Room:
+    """Return what is left for the others beside positions that are `kept`."""
+    gross = policy.gross - float(np.abs(kept).sum())
+    net = None if policy.net is None else policy.net - float(kept.sum())
+    if gross <= 0:
+        raise _NoAnswer(f"positions that are kept leave {gross:.3g} of the gross {policy.gross:g}")
+    return _Room(0.0 if policy.long_only else -policy.max_weight, policy.max_weight, net, gross)
+
+
+def _check_bounds(policy: Any) -> None:
+    _require("max_weight", policy.max_weight, 1e-12, np.inf)
+    _require("gross", policy.gross, 1e-12, np.inf)
+    if not isinstance(policy.long_only, bool):
+        raise InputError(f"long_only must be True or False, was {policy.long_only!r}.")
+    net = policy.net
+    if net is not None:
+        _require("net", net, 0.0 if policy.long_only else -np.inf, np.inf)
+        if abs(net) > policy.gross:
+            raise InputError(f"net ({net:g}) cannot exceed gross ({policy.gross:g}). Raise gross, or lower net.")
+
+
+def _require(name: str, value: Any, low: float, high: float) -> None:
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not low <= value < np.inf or not value <= high:
+        raise InputError(f"{name} must be a finite number of at least {low:g}, was {value!r}.")
+
+
+def _of(policy: Any, mean: Any, covariance: Any, held: Any = None, per_year: float = 1.0) -> np.ndarray:
+    """Check plain arrays and return the policy's weights; errors instead of records."""
+    mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+    n = len(mean) if mean.ndim == 1 else 0
+    if not n or covariance.shape != (n, n):
+        raise InputError(
+            f"mean and covariance must have shapes (n,) and (n, n), were {mean.shape} and {covariance.shape}."
+        )
+    if not np.isfinite(mean).all() or not np.isfinite(covariance).all():
+        raise InputError("mean and covariance must be finite. Leave out symbols without a forecast.")
+    held = np.zeros(n) if held is None else np.asarray(held, np.float64)
+    target = getattr(policy, "target_risk", None)
+    try:
+        room = _Room(0, 0, None, 0) if isinstance(policy, RiskParity) else _room(policy, np.zeros(0))
+        found = policy._best(mean, covariance, held, room, None if target is None else target / np.sqrt(per_year))
+    except _NoAnswer as error:
+        raise InputError(f"{type(policy).__name__} has no weights: {error}.") from error
+    return np.where(np.abs(found) < _DUST, 0.0, found)
+
+
+# ------------------------------------------------------------------------------------------------------------- solving
+
+
+def _factor(covariance: np.ndarray) -> np.ndarray:
+    """Return the lower Cholesky factor of a symmetric positive definite matrix."""
+    try:
+        return np.linalg.cholesky(0.5 * (covariance + covariance.T))
+    except np.linalg.LinAlgError as error:
+        raise _NoAnswer("the predicted covariance is not positive definite") from error
+
+
+def _boxed(covariance: np.ndarray, mean: np.ndarray, room: _Room) -> np.ndarray | None:
+    """Return argmax m'w - w'S w / 2 within the bounds of single weights and their sum; None where it was not found.
+
+    Long weights that are worth more than gross allows add up to it. Sizes of long and short ones are not bounded here.
+    """
+    found = _pivoted(covariance, mean, room.low, room.high, room.net)
+    if found is not None and room.net is None and room.low == 0.0 and found.sum() > room.gross:
+        return _pivoted(covariance, mean, room.low, room.high, room.gross)
+    return found
+
+
+def _pivoted(covariance: np.ndarray, mean: np.ndarray, low: float, high: float, net: float | None) -> np.ndarray | None:
+    """Solve by block principal pivoting (Judice and Pires, 1994): guess who stands at a bound, solve, mend the guess.
+
+    The answer fulfils the conditions of Karush, Kuhn and Tucker, so it is the optimum; a guess that is not right after
+    50 rounds, which may happen, is given up.
+    """
+    n = len(mean)
+    at = np.zeros(n, int)  # -1 at low, 1 at high, 0 between
+    unit = float(np.mean(np.diagonal(covariance)))
+    for _ in range(50):
+        free = np.flatnonzero(at == 0)
+        if not len(free):
+            return None
+        w = np.where(at < 0, low, high).astype(np.float64)
+        w[free] = 0.0
+        right = np.stack([mean[free] - covariance[free] @ w, np.ones(len(free))], axis=1)
+        plain, ones = np.linalg.solve(covariance[np.ix_(free, free)], right).T
+        price = 0.0 if net is None else (net - w.sum() - plain.sum()) / ones.sum()
+        w[free] = plain + price * ones
+        pull = mean + price - covariance @ w  # what a little more of each would gain
+        below, above = (at == 0) & (w < low), (at == 0) & (w > high)
+        loose = ((at < 0) & (pull > 1e-12 * unit)) | ((at > 0) & (pull < -1e-12 * unit))
+        if not (below | above | loose).any():
+            return w
+        at[below], at[above], at[loose] = -1, 1, 0
+    return None
+
+
+def _at_risk(
+    covariance: np.ndarray, factor: np.ndarray, mean: np.ndarray, room: _Room, risk: float
+) -> np.ndarray | None:
+    """Return argmax m'w with w'S w <= risk^2 where the bound on risk binds: the mean-variance weights of that risk."""
+    from scipy.linalg import solve_triangular
+    from scipy.optimize import brentq
+
+    def weights(log_aversion: float) -> np.ndarray:
+        found = _boxed(covariance, mean * np.exp(-log_aversion), room)
+        if found is None:
+            raise _NotFound
+        return found
+
+    def excess(log_aversion: float) -> float:
+        return float(np.linalg.norm(factor.T @ weights(log_aversion))) / risk - 1.0
+
+    best = float(np.linalg.norm(solve_triangular(factor, mean, lower=True)))
+    if not best > 0:
+        return None
+    high = np.log(best / risk)  # without bounds; they leave less risk, so the aversion that meets it is lower
+    try:
+        over = excess(high)
+        if over >= 0:  # rounding, or what must be invested is too risky
+            return weights(high) if over < 1e-12 else None
+        for low in high - np.arange(0.5, 10.0, 0.5):
+            if excess(low) >= 0:
+                root: Any = brentq(excess, low, high, xtol=1e-13)
+                return weights(root)
+            high = low
+    except _NotFound:
+        pass
+    return None
+
+
+class _NotFound(Exception):
+    """Pivoting gave up."""
+
+
+class _Problem:
+    """One convex problem for all decisions of one shape, fed with numbers; scaled, so that tolerances mean something.
+
+    Variances of a day are 1e-4, which a solver takes for nearly nothing: the factor is divided by the mean deviation,
+    the objective by what that leaves.
+    """
+
+    def __init__(self, n: int, has_risk: bool, has_cost: bool, has_net: bool):
+        cp = _cvxpy()
+        self.w = cp.Variable(n)
+        self.factor, self.mean = cp.Parameter((n, n)), cp.Parameter(n)
+        self.low, self.high, self.gross = cp.Parameter(), cp.Parameter(), cp.Parameter(nonneg=True)
+        self.net = cp.Parameter() if has_net else None
+        bounds = [self.w >= self.low, self.w <= self.high, cp.norm1(self.w) <= self.gross]
+        if self.net is not None:
+            bounds.append(cp.sum(self.w) == self.net)
+        gain = self.mean @ self.w
+        self.held, self.cost = None, None
+        if has_cost:
+            self.cost, self.priced = cp.Parameter(nonneg=True), cp.Parameter(n)
+            gain = gain - cp.norm1(self.cost * self.w - self.priced)
+        self.risk = cp.Parameter(nonneg=True) if has_risk else None
+        deviations = self.factor.T @ self.w
+        if self.risk is not None:
+            bounds.append(cp.norm2(deviations) <= self.risk)
+            self.problem = cp.Problem(cp.Maximize(gain), bounds)
+        else:
+            self.problem = cp.Problem(cp.Maximize(gain - 0.5 * cp.sum_squares(deviations)), bounds)
+
+    @classmethod
+    def solve(
+        cls,
+        n: int,
+        has_risk: bool,
+        has_cost: bool,
+        room: _Room,
+        mean: np.ndarray,
+        factor: np.ndarray,
+        aversion: float,
+        risk: float | None,
+        held: np.ndarray,
+        cost: float,
+    ) -> np.ndarray:
+        """Return the best weights; raise `_NoAnswer` where the solver has none."""
+        p = _problem(n, has_risk, has_cost, room.net is not None)
+        deviation = float(np.sqrt(np.mean(np.sum(factor**2, axis=1))))
+        unit = aversion * deviation**2 if risk is None else max(float(np.abs(mean).max()), 1e-12)
+        p.factor.value, p.mean.value = factor / deviation, mean / unit
+        p.low.value, p.high.value, p.gross.value = room.low, room.high, room.gross
+        if p.net is not None:
+            p.net.value = room.net
+        if p.cost is not None:
+            p.cost.value, p.priced.value = cost / unit, cost / unit * held
+        if p.risk is not None and risk is not None:
+            p.risk.value = risk / deviation
+        return p._answer()
+
+    def _answer(self) -> np.ndarray:
+        cp = _cvxpy()
+        import warnings
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an inaccurate answer is judged by its status
+                self.problem.solve(solver=cp.CLARABEL, warm_start=False, **_SETTINGS)
+        except (cp.error.SolverError, cp.error.DCPError, ValueError, ArithmeticError) as error:
+            raise _NoAnswer(f"the solver failed: {error}") from error
+        if self.problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE) or self.w.value is None:
+            raise _NoAnswer(f"the solver says {self.problem.status}")
+        return np.clip(np.asarray(self.w.value, np.float64), self.low.value, self.high.value)
+
+
+@lru_cache(maxsize=16)
+def _problem(n: int, has_risk: bool, has_cost: bool, has_net: bool) -> _Problem:
+    return _Problem(n, has_risk, has_cost, has_net)
+
+
+def _cvxpy() -> Any:
+    try:
+        import cvxpy
+    except ImportError as error:
+        raise SetupError("Optimising under bounds needs cvxpy: pip install 'longshort[portfolio]'.") from error
+    return cvxpy
+
+
+# ------------------------------------------------------------------------------------------------------------ frontier
+
+
+@dataclass(frozen=True, eq=False)
+class Frontier:
+    """The least risk for every return: what an optimiser could choose from at one decision.
+
+    Parameters
+    ----------
+    symbols : tuple of str
+        With a finite forecast.
+    mean, deviation : float64 array (n_symbols,)
+        Of their simple returns, a year.
+    risk, gain : float64 array (n_points,)
+        Standard deviation and return of the portfolios, a year; the first has the least risk of all.
+    weights : float64 array (n_points, n_symbols)
+        Of each portfolio.
+    time : int, optional
+        UTC nanoseconds of the decision.
+    """
+
+    symbols: tuple[str, ...]
+    mean: np.ndarray
+    deviation: np.ndarray
+    risk: np.ndarray
+    gain: np.ndarray
+    weights: np.ndarray
+    covariance: np.ndarray
+    time: int | None = None
+
+    def at(self, weights: np.ndarray) -> tuple[float, float]:
+        """Return risk and return, a year, of other weights (n_symbols,)."""
+        w = np.asarray(weights, np.float64)
+        return float(np.sqrt(w @ self.covariance @ w)), float(w @ self.mean)
+
+
+def efficient_frontier(
+    forecast: Forecast,
+    row: int = -1,
+    *,
+    points: int = 25,
+    long_only: bool = True,
+    max_weight: float = 1.0,
+    gross: float = 1.0,
+    bars_per_year: float = 252.0,
+) -> Frontier:
+    """Return the efficient frontier of one decision, fully invested.
+
+    Parameters
+    ----------
+    forecast : Forecast
+        Of returns, with covariances.
+    row : int, default=-1
+        Which of its decisions; the last by default.
+    points : int, default=25
+        Portfolios, at even steps of predicted return from the least risk to the highest return.
+    long_only, max_weight, gross
+        Bounds, as of `MinVariance`.
+    bars_per_year : float, default=252
+        To make the figures annual.
+
+    Examples
+    --------
+    >>> from longshort.forecast import TargetInfo
+    >>> mean, covariance = np.array([[0.0002, 0.0006]]), np.diag([0.0001, 0.0004])[None]
+    >>> said = Forecast(np.array([0]), ("A", "B"), mean, covariance=covariance, target=TargetInfo("return"))
+    >>> found = efficient_frontier(said, points=3)
+    >>> found.weights.round(3)
+    array([[0.8, 0.2],
+           [0.4, 0.6],
+           [0. , 1. ]])
+    """
+    if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 2:
+        raise InputError(f"points must be a whole number of at least 2, was {points!r}.")
+    _require("bars_per_year", bars_per_year, 1e-9, np.inf)
+    if not len(forecast):
+        raise InputError("The forecast has no rows, and a frontier is of one decision.")
+    one = forecast.row(row)
+    mean, covariance = simple_moments(one, "An efficient frontier")
+    assert one.target is not None
+    per_year = bars_per_year / one.target.horizon
+    known = np.isfinite(mean) & np.isfinite(np.diagonal(covariance))
+    if not known.any():
+        raise InputError(f"Row {row} of the forecast has no finite mean and covariance. Choose another row.")
+    mean, covariance = per_year * mean[known], per_year * covariance[np.ix_(known, known)]
+    least = MinVariance(long_only, max_weight, gross, net=1.0)
+    weights = _along(least, mean, covariance, int(points))
+    risk = np.sqrt(np.einsum("pi,ij,pj->p", weights, covariance, weights))
+    symbols = tuple(s for s, k in zip(forecast.symbols, known, strict=True) if k)
+    deviation = np.sqrt(np.diagonal(covariance))
+    return Frontier(symbols, mean, deviation, risk, weights @ mean, weights, covariance, int(forecast.time[row]))
+
+
+def _along(least: MinVariance, mean: np.ndarray, covariance: np.ndarray, points: int) -> np.ndarray:
+    """Return the weights of least variance at even steps of return, (points, n)."""
+    cp = _cvxpy()
+    start = least.of(mean, covariance)
+    room, w, gain = _room(least, np.zeros(0)), cp.Variable(len(mean)), cp.Parameter()
+    bounds = [w >= room.low, w <= room.high, cp.norm1(w) <= room.gross, cp.sum(w) == room.net]
+    best = cp.Problem(cp.Maximize(mean @ w), bounds)
+    best.solve(solver=cp.CLARABEL)
+    if best.status != cp.OPTIMAL:
+        raise InputError(f"The frontier has no end: the solver says {best.status}. Loosen the bounds.")
+    scale = float(np.mean(np.diagonal(covariance)))
+    risk = cp.sum_squares((_factor(covariance) / np.sqrt(scale)).T @ w)
+    problem = cp.Problem(cp.Minimize(risk), [*bounds, mean @ w >= gain])
+    top, low = float(best.value), float(mean @ start)
+    found = [start]
+    for wanted in np.linspace(low, top, points)[1:]:
+        gain.value = min(wanted, top - 1e-9 * max(abs(top), 1e-9))
+        problem.solve(solver=cp.CLARABEL, **_SETTINGS)
+        if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE) or w.value is None:
+            raise InputError(f"No portfolio returns {wanted:.3g} a year within the bounds: {problem.status}.")
+        found.append(np.asarray(w.value, np.float64))
+    return np.stack(found)
