@@ -17,6 +17,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_skips] = []
 
 
+@pytest.fixture(autouse=True)
+def _a_ledger_of_its_own():
+    """What a test tries is no trial of the next one, and seals no rows for it."""
+    from longshort import ledger
+
+    with ledger.aside():
+        yield
+
+
 _skips = pytest.StashKey[list[str]]()
 
 

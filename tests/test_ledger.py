@@ -270,3 +270,57 @@ def test_a_noted_head_is_found_again_or_missed(tmp_path):
         ledger.confirm(3, ledger.head)
     with pytest.raises(LedgerError, match="Record 0 .* was replaced"):
         ledger.confirm(1, "f" * 64)
+
+
+# ------------------------------------------------------------------------------------------------------- score series
+
+
+def test_any_edited_or_deleted_score_series_is_noticed(tmp_path):
+    ledger = Ledger(tmp_path)
+    series = [f"what every date of trial {i} was worth".encode() for i in range(N)]
+    for i, one in enumerate(series):
+        ledger.record("trial", trial=str(i), scores=ledger.keep(one))
+    assert ledger.verify() == N
+    for record in ledger.records():
+        file = tmp_path / "scores" / record.facts["scores"]
+        whole = file.read_bytes()
+        file.write_bytes(whole.replace(b"worth", b"wroth"))
+        with pytest.raises(LedgerError, match="was edited"):
+            Ledger(tmp_path).verify()
+        file.unlink()
+        with pytest.raises(LedgerError, match="is missing"):
+            Ledger(tmp_path).verify()
+        file.write_bytes(whole)
+    assert Ledger(tmp_path).verify() == N
+
+
+def test_a_ledger_in_memory_keeps_the_latest_series(monkeypatch):
+    monkeypatch.setattr(ledger_module, "KEPT_IN_MEMORY", 3)
+    ledger = Ledger()
+    digests = [ledger.keep(bytes([i])) for i in range(5)]
+    assert [ledger.kept(d) for d in digests] == [None, None, b"\x02", b"\x03", b"\x04"]
+
+
+def test_what_is_tried_inside_a_study_is_recorded_and_no_trial(tmp_path):
+    ledger = Ledger(tmp_path)
+    with ledger.inside():
+        ledger.record_trial("a part of something larger")
+    ledger.record_trial("the whole")
+    assert ledger.trials() == 1
+    assert [r.kind for r in ledger.records()] == ["inner", "trial"]
+
+
+def test_unsealing_needs_a_reason_and_ends_with_its_block(tmp_path):
+    with project(tmp_path) as ledger:
+        with pytest.raises(InputError, match="Say why"), ledger_module.unsealed(" "):
+            pass
+        with pytest.raises(ZeroDivisionError), ledger_module.unsealed("a last look"):
+            _ = 1 / (not ledger.is_unsealed)
+        assert not ledger.is_unsealed
+        assert [r.facts["reason"] for r in ledger.records("unsealed")] == ["a last look"]
+
+
+@pytest.mark.parametrize("trials", [0, -1, 2.5, True, "20"])
+def test_a_plan_is_a_whole_number(trials):
+    with pytest.raises(InputError, match="whole number of trials"):
+        ledger_module.plan(trials)

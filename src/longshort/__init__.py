@@ -35,6 +35,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "evaluation": None,
     "features": None,
     "interop": None,
+    "ledger": None,
     "load_bars": "data",
     "load_strategy": "trading",
     "metrics": None,

@@ -459,9 +459,9 @@ def ledger(
             day = datetime.fromtimestamp(record.time / 1e9, UTC).strftime("%Y-%m-%d %H:%M")
             what, sharpe = record.facts.get("what", ""), record.facts.get("sharpe")
             note = "" if sharpe is None else f"  Sharpe per bar {sharpe:+.3f}"
-            line = f"{record.index:5}  {day}  {record.kind:6}  {what}{note}  {record.digest[:12]}"
+            line = f"{record.index:5}  {day}  {record.kind:8}  {what}{note}  {record.digest[:12]}"
             console.print(line, highlight=False)
-    trials = sum(1 for record in records if record.kind == TRIAL)
+    trials = len({record.facts["trial"] for record in records if record.kind == TRIAL})
     console.print(
         f"{len(records)} records, {trials} trials, chain intact up to {book.head[:16]}", highlight=False, soft_wrap=True
     )

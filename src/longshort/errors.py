@@ -5,6 +5,7 @@
     LongshortError
     +-- InputError (ValueError)            an argument is wrong: type, range, spelling
     |   +-- UnknownName (KeyError)         a symbol, field, parameter or key nobody knows; suggests the nearest
+    |   +-- SealedRows                     choosing on rows that a study has judged on, or the other way round
     +-- DataError (ValueError)             the market data is wrong
     |   +-- TimeError                      unsorted, duplicate, naive or mixed stamps
     |   +-- PriceError                     NaN, infinite, negative or zero prices, strings as numbers
@@ -39,6 +40,10 @@ class UnknownName(InputError, KeyError):
     """A name nobody knows. `did_you_mean` builds the advice."""
 
     __str__ = Exception.__str__  # KeyError would print the repr
+
+
+class SealedRows(InputError):
+    """Test rows would decide what is judged on them."""
 
 
 class DataError(LongshortError, ValueError):

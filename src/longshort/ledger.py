@@ -2,13 +2,22 @@
 
 The best of twenty useless configurations passes a 5 % test in 64 % of cases, so a result means little until one knows
 how much was tried. `walk_forward` records every configuration here by itself, and each verdict prints how many there
-were. The same configuration on the same data is one trial however often it is repeated.
+were. The same configuration is one trial however often it is repeated, also on longer bars of the same symbols.
 
 ::
 
     ledger.jsonl    one JSON object a line: index, time, kind, facts, previous, digest
     ledger.head     how many records there are and the last digest, so that a cut tail is noticed
     ledger.lock     locked while a process appends
+    scores/         score series of trials, each named by the digest that its record seals
+
+    kind        what happened                                             counts as a trial
+    trial       a walk-forward, a search on its own, a judged forecast    yes
+    inner       a trial inside a training window of such a study          no: it never saw a test row
+    fit         a model was fitted, on its own                            no: it has no score to choose by
+    read        test rows were looked at                                  no
+    unsealed    somebody chose on test rows on purpose, and why           no
+    plan        how many trials there will be, said in advance            no
 
 ``digest = SHA-256(canonical JSON of all the rest)`` and `previous` is the digest of the line before, so an edit, a
 deletion or a swap anywhere breaks the chain, and `verify` says where. The chain makes tampering evident, not
@@ -23,6 +32,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -31,14 +41,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .artifact import write_atomic
 from .errors import InputError, LedgerError
 
-__all__ = ["Ledger", "Record", "aside", "canonical", "current", "digest_of", "project", "record", "trials", "verify"]
+__all__ = [
+    "Ledger",
+    "Record",
+    "aside",
+    "canonical",
+    "current",
+    "digest_of",
+    "plan",
+    "project",
+    "record",
+    "trials",
+    "unsealed",
+    "verify",
+]
 
 logger = logging.getLogger(__name__)
 
 GENESIS = "0" * 64
-TRIAL = "trial"
+TRIAL, INNER = "trial", "inner"
+KEPT_IN_MEMORY = 1000  # score series of the process's own ledger, the latest
 
 
 # -------------------------------------------------------------------------------------------------- what people use
@@ -94,6 +119,53 @@ def current() -> "Ledger":
     return _current
 
 
+@contextmanager
+def unsealed(reason: str) -> Iterator[None]:
+    """Allow choosing on test rows until the end of the ``with`` block; it is recorded, and later verdicts count it.
+
+    Parameters
+    ----------
+    reason : str
+        Why, for whoever reads the ledger.
+
+    Examples
+    --------
+    >>> with aside() as ledger:
+    ...     with unsealed("the study is finished, this is the model that trades"):
+    ...         ledger.is_unsealed
+    ...     ledger.is_unsealed, ledger.records()[0].facts["reason"]
+    True
+    (False, 'the study is finished, this is the model that trades')
+    """
+    book = _current
+    if not isinstance(reason, str) or not reason.strip():
+        raise InputError(f"Say why test rows may be chosen on: unsealed('...'), was {reason!r}.")
+    book.record("unsealed", reason=reason)
+    book._unsealed += 1
+    try:
+        yield
+    finally:
+        book._unsealed -= 1
+
+
+def plan(trials: int) -> "Record":
+    """Say in advance how many configurations will be tried; verdicts share their level among so many from the start.
+
+    Who looks after every try and stops at the first edge errs more often than the level of the test, because the level
+    is shared among those tried so far. With a plan it is shared among all that will be, and one may stop at any time.
+
+    Examples
+    --------
+    >>> with aside() as ledger:
+    ...     _ = plan(20)
+    ...     ledger.planned
+    20
+    """
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise InputError(f"A plan is a whole number of trials of at least 1, was {trials!r}.")
+    return _current.record("plan", trials=trials)
+
+
 def record(kind: str, **facts: Any) -> "Record":
     """Append one record to the ledger in force."""
     return _current.record(kind, **facts)
@@ -132,6 +204,11 @@ def digest_of(value: Any) -> str:
     True
     """
     return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def is_digest(value: Any) -> bool:
+    """Whether a value is 64 hexadecimal digits, as `digest_of` makes them."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 @dataclass(frozen=True)
@@ -186,6 +263,8 @@ class Ledger:
     def __init__(self, path: str | os.PathLike | None = None):
         self.path = None if path is None else Path(path)
         self._memory: list[Record] = []
+        self._kept: dict[str, bytes] = {}
+        self._inside, self._unsealed = 0, 0
         self._thread_lock = threading.RLock()
         self._before: Ledger | None = None
 
@@ -230,11 +309,75 @@ class Ledger:
             return sealed
 
     def record_trial(self, trial: str, **facts: Any) -> int:
-        """Record a trial unless the ledger knows it already, and return how many there are now."""
+        """Record a trial unless the ledger knows it on the same data (fact ``bars``), and return how many there are.
+
+        Inside a study it is of kind "inner" and does not count.
+        """
         with self._thread_lock:
-            if all(r.facts.get("trial") != trial for r in self.records() if r.kind == TRIAL):
-                self.record(TRIAL, trial=trial, **facts)
-            return self.trials()
+            kind, data, records = INNER if self._inside else TRIAL, facts.get("bars"), self.records()
+            known = [r.facts for r in records if r.kind == kind]
+            if all(f.get("trial") != trial or f.get("bars") != data for f in known):
+                records = (*records, self.record(kind, trial=trial, **facts))
+            return len({r.facts["trial"] for r in records if r.kind == TRIAL})
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Until the end of the ``with`` block trials are parts of a study: they see training windows only."""
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether a study is under way."""
+        return self._inside > 0
+
+    @property
+    def is_unsealed(self) -> bool:
+        """Whether choosing on test rows is allowed, see `unsealed`."""
+        return self._unsealed > 0
+
+    @property
+    def planned(self) -> int:
+        """The largest number of trials that a plan named; 0 without a plan."""
+        plans = (r.facts.get("trials") for r in self.records("plan"))
+        return max((n for n in plans if isinstance(n, int)), default=0)
+
+    def keep(self, data: bytes) -> str:
+        """Keep a score series beside the chain and return its digest, for the fact ``scores`` that seals it.
+
+        Examples
+        --------
+        >>> ledger = Ledger()
+        >>> digest = ledger.keep(b"what every date was worth")
+        >>> ledger.kept(digest)
+        b'what every date was worth'
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        with self._thread_lock:
+            if self.path is None:
+                self._kept[digest] = data
+                while len(self._kept) > KEPT_IN_MEMORY:
+                    del self._kept[next(iter(self._kept))]
+            elif not (self.path / "scores" / digest).exists():
+                (self.path / "scores").mkdir(parents=True, exist_ok=True)
+                write_atomic(self.path / "scores" / digest, data)
+        return digest
+
+    def kept(self, digest: str) -> bytes | None:
+        """Return what was kept; in memory the oldest series are let go (None), on disk a missing one is an error."""
+        if self.path is None:
+            return self._kept.get(digest)
+        file = self.path / "scores" / digest
+        try:
+            data = file.read_bytes()
+        except FileNotFoundError as error:
+            raise LedgerError(f"{file} is missing: a record seals it. Restore it from a backup.") from error
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise LedgerError(f"{file} was edited: its digest is not its name. Restore it from a backup.")
+        return data
 
     def records(self, kind: str | None = None) -> tuple[Record, ...]:
         """Return all records, or those of one kind, after checking the chain."""
@@ -254,8 +397,12 @@ class Ledger:
         return len({r.facts["trial"] for r in self.records(TRIAL)})
 
     def verify(self) -> int:
-        """Check every digest and link; return the number of records, raise `LedgerError` where the chain breaks."""
-        return len(self.records())
+        """Check every digest, link and score series; return how many records, raise `LedgerError` where it breaks."""
+        records = self.records()
+        if self.path is not None:
+            for digest in {r.facts["scores"] for r in records if is_digest(r.facts.get("scores"))}:
+                self.kept(digest)
+        return len(records)
 
     def confirm(self, records: int, head: str) -> None:
         """Raise `LedgerError` unless the chain still holds the record that was noted elsewhere as its last.

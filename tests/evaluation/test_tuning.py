@@ -432,16 +432,16 @@ def test_a_tuning_killed_beside_its_database_goes_on_where_it_was(postgres):
         np.testing.assert_array_equal(array, weights(resumed)[name])
 
 
-def test_in_a_project_trials_are_kept_there_and_every_one_counts(tmp_path):
+def test_in_a_project_trials_are_kept_there_and_every_one_is_recorded(tmp_path):
     with ledger.project(tmp_path) as book:
         tuned = tune(SMALL, SPACE, trials=4, cv=1)
         study = walk_forward(tuned, BARS, WalkForward(300, 60), baselines=[], seeds=1)
         assert (tmp_path / "tuning.sqlite").exists()
-        assert book.trials() == 4 * len(study.folds) + 1 == study.trials
-        records = [r.facts for r in book.records("trial")]
-        assert {facts["what"] for facts in records} == {"tune", "walk_forward"}
+        assert len(book.records("inner")) == 4 * len(study.folds)  # they chose before each test: nothing to deflate
+        assert book.trials() == 1 == study.trials
+        assert {record.facts["what"] for record in book.records("inner")} == {"tune"}
         walk_forward(tuned, BARS, WalkForward(300, 60), baselines=[], seeds=1)
-        assert book.trials() == 4 * len(study.folds) + 1
+        assert len(book.records("inner")) == 4 * len(study.folds)
 
 
 # ------------------------------------------------------------------------------------------------------------ as others

@@ -17,7 +17,7 @@ from longshort.features import (
     rsi,
 )
 from longshort.forecast import Forecaster
-from longshort.models import AutoRegression, Drift, HistoricalMean, Persistence, Ridge
+from longshort.models import HAR, AutoRegression, Drift, HistoricalMean, Persistence, Ridge
 from longshort.models.baselines import known_outcomes
 
 BARS = synthetic.garch(700, 3, seed=4)
@@ -34,6 +34,8 @@ def models():
             yield Drift(target)
         else:
             yield HistoricalMean(target)
+        if target.info.kind == "volatility":
+            yield HAR(target)
         if "return" in target.info.kind:
             yield Drift(target)
 
@@ -244,3 +246,40 @@ def test_a_stream_of_one_bar_of_history_grows_into_its_window():
     stream, whole = model.stream(BARS.until(int(BARS.time[0]))), model.predict(BARS).mean
     for t in range(1, 40):
         assert stream.step(BARS.row(t)).tobytes() == whole[t].tobytes()
+
+
+@pytest.mark.full
+def test_har_is_that_of_the_arch_package():
+    """arch's HARX regresses a series on its means over the last 1, 5 and 22 values; so do we for the next bar."""
+    HARX = pytest.importorskip("arch.univariate").HARX
+    bars = synthetic.garch(600, seed=2)
+    target = forward_volatility(1)
+    model = HAR(target).fit(bars)
+    series = target.compute(bars)[:-1, 0]
+    theirs = HARX(series, lags=[1, 5, 22], rescale=False).fit(disp="off").params.to_numpy()[:4]
+    last = np.array([1.0, series[-1], series[-5:].mean(), series[-22:].mean()])
+    assert model.predict(bars).mean[-1, 0] == pytest.approx(last @ theirs, rel=1e-9)
+
+
+def test_har_over_several_bars_reads_the_volatility_of_single_bars():
+    """Regressed by numpy: next week's volatility on the means of |log return| over 1, 5 and 22 days known by then."""
+    bars = synthetic.garch(500, seed=3)
+    target = forward_volatility(5)
+    model = HAR(target).fit(bars.until(bars.time[399]))
+    daily = np.abs(np.diff(np.log(np.asarray(bars.adjusted("close"))[:, 0]), prepend=np.nan))
+    inputs = np.array([[1, *(daily[t - s + 1 : t + 1].mean() for s in (1, 5, 22))] for t in range(22, 500)])
+    outcome = target.compute(bars)[22:, 0]
+    learned = np.linalg.lstsq(inputs[: 400 - 22 - 5], outcome[: 400 - 22 - 5], rcond=None)[0]
+    np.testing.assert_allclose(model.predict(bars).mean[22:, 0], np.maximum(inputs @ learned, 0), rtol=1e-9)
+    assert np.isnan(model.predict(bars).mean[:22]).all()
+
+
+def test_har_of_the_next_bar_is_the_autoregression():
+    bars, target = synthetic.garch(400, seed=1), forward_volatility(1)
+    ours, theirs = HAR(target).fit(bars), AutoRegression(target).fit(bars)
+    np.testing.assert_array_equal(ours.predict(bars).mean, theirs.predict(bars).mean)
+
+
+def test_har_forecasts_volatility_only():
+    with pytest.raises(InputError, match="HAR forecasts volatility, not return over the next bar"):
+        HAR(forward_return())

@@ -361,24 +361,17 @@ def test_what_learning_gives_is_asked_for_too_early(walk, name):
         _ = model.histroy_
 
 
-def test_a_fit_in_a_project_is_a_trial(walk, tmp_path):
+def test_every_fit_in_a_project_is_recorded_and_none_is_a_trial(walk, tmp_path):
     small().fit(walk)
     with ledger.project(tmp_path) as book:
-        small(seed=1).fit(walk)
-        small(seed=1, seeds=2).fit(walk)  # more networks of the same
-        assert book.trials() == 1
-        small(seed=2).fit(walk)
-        small(seed=1, lookback=7).fit(walk)
-        small(seed=1).fit(walk.until(int(walk.time[-2])))
-        assert book.trials() == 4
-        assert {record.facts["what"] for record in book.records("trial")} == {"fit"}
-
-
-def test_a_fit_of_what_a_study_judged_is_no_further_trial(walk, tmp_path):
-    with ledger.project(tmp_path) as book:
-        study = ls.walk_forward(small(), walk, ls.WalkForward("1Y", "6M"), baselines=[], seeds=1)
-        small().fit(walk)
-        assert (study.trials, book.trials()) == (1, 1)
+        model = small(seed=1).fit(walk)
+        small(seed=1, lookback=7).fit(walk.until(int(walk.time[-2])))
+        facts = [record.facts for record in book.records("fit")]
+        assert [one["configuration"]["lookback"] for one in facts] == [model.lookback, 7]
+        assert facts[0]["bars"] == walk.digest != facts[1]["bars"]
+        assert book.trials() == 0
+        ls.walk_forward(small(), walk, ls.WalkForward("1Y", "6M"), baselines=[], seeds=1)
+        assert (len(book.records("fit")), book.trials()) == (2, 1)  # the fits of a study are parts of it
 
 
 @pytest.mark.filterwarnings("error")

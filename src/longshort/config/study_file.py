@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..strategy import Strategy
 
 STUDY_FILE = "study.toml"
-RUNNING = ("seeds", "threads", "parallel")
+RUNNING = ("seeds", "threads", "parallel", "baselines")
 _KEYS = {  # of the tables whose keys are not those of one class
     "data": ("symbols", "start", "end", "source", "path", "calendar"),
     "walk_forward": ("train", "test", "embargo", "expanding", *RUNNING),
@@ -244,6 +244,7 @@ test = "1Y"                       # ... and forecasts the year after
 # embargo = "5D"                  # sessions left out between the two
 # expanding = true                # learn from everything before instead
 seeds = 3                         # the forecast is the mean over seeds
+# baselines = "ladder"            # challengers: adds gradient boosting and support vectors (extra "sklearn")
 # parallel = "ray"                # spread folds over a Ray cluster
 
 # What is done with the forecasts: longshort backtest, longshort train.

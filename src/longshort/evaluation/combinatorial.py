@@ -33,6 +33,8 @@ from . import statistics as st
 from .earnings import follow_signs
 from .fitting import copies, frozen, load_calendar
 from .judged import decision_rows, information_free
+from .remembering import look, remember_trial
+from .verdict import Evidence, scored
 
 if TYPE_CHECKING:
     from ..bars import Bars
@@ -205,9 +207,10 @@ def cross_validate(
     groups = cv.split(decision_rows(forecaster, bars, actual, ends))
     jobs = [_Job(forecaster, bars, groups, choice, cv, seeds) for choice in cv.choices()]
     load_calendar(bars, target.info.horizon)
-    for failure in fleet.run(jobs, threads, progress):
-        if failure is not None:
-            raise failure
+    with ledger.current().inside():
+        for failure in fleet.run(jobs, threads, progress):
+            if failure is not None:
+                raise failure
     rows = np.concatenate(groups)
     told: list[list[np.ndarray]] = [[] for _ in groups]
     for job in jobs:
@@ -215,13 +218,23 @@ def cross_validate(
             told[g].append(values)
     paths = [np.concatenate([told[g][p] for g in range(cv.groups)]) for p in range(cv.paths)]
     described = {"forecaster": forecaster.to_dict(), "cv": vars(cv), "seeds": int(seeds)}
-    facts = {"what": "combinatorial", "configuration": described, "bars": bars.digest}
-    trials = ledger.current().record_trial(ledger.digest_of(facts), **facts)
+    naive, time = {n: np.asarray(v)[rows] for n, v in information_free(target, bars).items()}, bars.time[rows]
+    case = Evidence(
+        name=type(forecaster).__name__,
+        target=target.info,
+        time=time,
+        actual=actual[rows],
+        forecast=np.mean(paths, axis=0),
+        baselines=naive,
+        reference=np.asarray(bars.adjusted("close"))[rows],
+    )
+    trials = remember_trial("combinatorial", described, bars, time, scored(case)[0])
+    look("combinatorial", bars.symbols, [(int(time[0]), int(time[-1]))], bars=bars.digest)
     return PathStudy(
         forecasts=frozen(np.stack(paths)),
         actual=frozen(actual[rows]),
         rows=frozen(rows),
-        naive={name: np.asarray(values)[rows] for name, values in information_free(target, bars).items()},
+        naive=naive,
         name=str(getattr(forecaster, "name", "") or type(forecaster).__name__),
         target=target,
         bars=bars,

@@ -84,6 +84,11 @@ def judged_earnings(forecast: np.ndarray, returns: np.ndarray, horizon: int = 1)
     return earned if earned.traded.any() else None
 
 
+def bars_per_year(time: np.ndarray) -> float:
+    """Return how many of these decisions (int64 nanoseconds) a year holds."""
+    return len(time) / max((int(time[-1]) - int(time[0])) / _YEAR_NS, 1e-9)
+
+
 def money(
     forecast: np.ndarray, returns: np.ndarray, time: np.ndarray, horizon: int, sharpes: tuple[float, ...], trials: int
 ) -> dict[str, Any] | None:
@@ -103,7 +108,7 @@ def money(
         return None
     known = np.isfinite(returns).any(axis=1)
     forecast, returns, time = forecast[known], returns[known], time[known]
-    per_year = len(time) / max((int(time[-1]) - int(time[0])) / _YEAR_NS, 1e-9)
+    per_year = bars_per_year(time)
     root = sqrt(per_year)
 
     def sharpe(r: np.ndarray) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..forecast import FitsInSteps, Forecaster, Seeded
 from ..models import fleet
+from ..models.fits import part_of_a_fit
 from ..models.network import upcoming
 from .splits import Fold, Folds
 
@@ -51,7 +52,8 @@ class Job:
                 return False
             fitted = self.fitting.result
         else:
-            fitted = self.forecaster.fit(self._seen(), start=self.fold.train_start)
+            with part_of_a_fit():
+                fitted = self.forecaster.fit(self._seen(), start=self.fold.train_start)
         self.values = self._predict(fitted)
         self.histories = list(getattr(fitted, "histories_", [getattr(fitted, "history_", None)]))
         self.choice = getattr(fitted, "choice_", None)

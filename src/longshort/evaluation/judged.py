@@ -43,6 +43,14 @@ def mean_so_far(target: Any, bars: "Bars", fewest: int = 20) -> np.ndarray:
     return np.where((newest >= 0)[:, None], mean[np.maximum(newest, 0)], 0.5)
 
 
+def next_returns(bars: "Bars", time: np.ndarray) -> np.ndarray:
+    """Return simple returns from each decision (int64 nanoseconds) to the next bar, NaN after the last bar."""
+    close = np.asarray(bars.adjusted("close"))
+    rows = np.searchsorted(bars.time, time)
+    after = np.minimum(rows + 1, len(close) - 1)
+    return np.where((rows + 1 < len(close))[:, None], close[after] / close[rows] - 1.0, np.nan)
+
+
 def drift(bars: "Bars", horizon: int = 1) -> np.ndarray:
     """Return the last adjusted close times (1 + mean change per bar so far) ** horizon; causal, (n_bars, n_symbols)."""
     close = np.asarray(bars.adjusted("close"))

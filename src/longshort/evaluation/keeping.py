@@ -9,10 +9,11 @@ import numpy as np
 from .. import artifact, ledger
 from ..errors import ArtifactError, InputError
 from ..forecast import Forecast, TargetInfo
+from .scores import Scores
 from .splits import Fold, WalkForward
 
 KIND, VERSION = "study", 1
-_WITH_GAPS = ("forecasts", "bars")  # missing bars and failed folds are NaN
+_WITH_GAPS = ("forecasts", "bars", "tried")  # missing bars, failed folds and returns of volatilities are NaN
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def save(study: Any, directory: str | os.PathLike) -> str:
     numbers |= {f"challenger.{i}": v for i, v in enumerate(study.challengers.values())}
     panel = {"time": bars.time, "split": bars.split, "dividend": bars.dividend, "state": bars.state}
     panel |= {f"field.{i}": np.asarray(bars[name]) for i, name in enumerate(bars.fields)}
-    records, verdict, counts = study.records(), study.verdict(), study.counts()
+    records, verdict, counts, others = study.records(), study.verdict(), study.counts(), study.tried_scores()
+    series = {f"{i}.{name}": getattr(one, name) for i, one in enumerate(others) for name in ("time", "gain", "net")}
     about = {
         "name": study.name,
         "symbols": list(study.symbols),
@@ -60,6 +62,7 @@ def save(study: Any, directory: str | os.PathLike) -> str:
         "choices": study.choices,
         **counts,
         "trial_sharpes": list(counts["trial_sharpes"]),
+        "others": [one.config for one in others],
         "ledger": _ledger_now(),
         "reads": study.reads,
         "records": {"n": len(records), "digest": records[-1]["digest"] if records else None},
@@ -78,6 +81,7 @@ def save(study: Any, directory: str | os.PathLike) -> str:
         tensors={
             "forecasts": {n: np.ascontiguousarray(v) for n, v in numbers.items() if v is not None},
             "bars": {n: np.ascontiguousarray(v) for n, v in panel.items()},
+            **({"tried": {n: np.ascontiguousarray(v) for n, v in series.items()}} if series else {}),
         },
         documents={"study": about, "verdict": verdict.to_dict()},
         version=VERSION,
@@ -128,10 +132,19 @@ def load(directory: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
         "trials_where": about["trials_where"],
         "trial_sharpes": tuple(about.get("trial_sharpes", ())),
         "tried": about.get("tried", 1),
+        "planned": about.get("planned", 0),
+        "others": _others(about.get("others", []), found.tensors.get("tried", {})),
         "reads": about.get("reads", 1),
     }
     kept |= {name: _frozen(numbers[name]) for name in ("seeds", "actual", "fold", "reference")}
     return kept, about["records"]
+
+
+def _others(configs: list[str], series: Any) -> tuple[Scores, ...]:
+    return tuple(
+        Scores(*(series[f"{i}.{name}"] for name in ("time", "gain", "net")), config=config)
+        for i, config in enumerate(configs)
+    )
 
 
 def _history_to_dict(history: Any) -> dict[str, Any] | None:

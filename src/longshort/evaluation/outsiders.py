@@ -1,5 +1,6 @@
 """Forecasts made elsewhere: `referee` judges them in one line, with the tests a study gets."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ from numpy.typing import ArrayLike
 from .. import ledger
 from ..errors import InputError, NotEnoughData
 from ..forecast import TargetInfo
-from .verdict import Evidence, Verdict, judge
+from .remembering import look, series_of
+from .verdict import Evidence, Verdict, judge, scored
 
 FEWEST = 30
 
@@ -73,26 +75,35 @@ def referee(y_true: ArrayLike, y_pred: ArrayLike, prices: ArrayLike | None = Non
         info = TargetInfo("close", int(horizon))
         change = actual / reference - 1.0
         baselines = {"last": reference, "drift": reference * (1.0 + _mean_so_far(change, int(horizon)))}
-    book = ledger.current()
-    outcomes = _hash(actual)
-    digest = ledger.digest_of({"referee": [outcomes, _hash(forecast)], "horizon": int(horizon)})
-    trials = book.record_trial(digest, what="referee", rows=n, outcomes=outcomes)
-    return judge(
-        Evidence(
-            name="the forecast",
-            target=info,
-            time=time,
-            actual=actual,
-            forecast=forecast,
-            baselines=baselines,
-            symbols=symbols,
-            reference=reference,
-            dated=dated,
-            trials=trials,
-            trials_where=book.where,
-            tried=sum(record.facts.get("outcomes") == outcomes for record in book.records(ledger.TRIAL)),
-        )
+    case = Evidence(
+        name="the forecast",
+        target=info,
+        time=time,
+        actual=actual,
+        forecast=forecast,
+        baselines=baselines,
+        symbols=symbols,
+        reference=reference,
+        dated=dated,
     )
+    return judge(replace(case, **_remember(case, n)))
+
+
+def _remember(case: Evidence, n: int) -> dict[str, Any]:
+    """Record the forecast as a trial and the look at its outcomes; return what is known of others on the same ones."""
+    book, outcomes = ledger.current(), _hash(case.actual)
+    trial = ledger.digest_of({"referee": [outcomes, _hash(case.forecast)], "horizon": case.target.horizon})
+    facts = {"what": "referee", "rows": n, "outcomes": outcomes, "scores": book.keep(scored(case)[0].to_bytes())}
+    trials = book.record_trial(trial, config=trial, **facts)
+    rivals = [r.facts for r in book.records(ledger.TRIAL) if r.facts.get("outcomes") == outcomes]
+    return {
+        "trials": trials,
+        "trials_where": book.where,
+        "tried": len({f["trial"] for f in rivals}),
+        "planned": book.planned,
+        "others": lambda: series_of(rivals, trial),
+        "reads": look("referee", [f"outcomes {outcomes}"], [(0, n)]),
+    }
 
 
 def looks_like_level(values: np.ndarray) -> bool:

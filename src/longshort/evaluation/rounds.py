@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +19,9 @@ from ..models.network import row_of
 from .fitting import Job
 from .gains import Gains, score_of
 from .judged import information_free
+from .remembering import remember_trial, require_unsealed, search_fact
 from .scale import run_jobs
+from .scores import Scores
 from .searching import COMPLETE, FAILED, PRUNED, Asked, Search, Store, Trial, require_optuna, storage_url
 from .selection import Luck, best_of_many
 from .splits import NEVER, WalkForward
@@ -94,7 +98,14 @@ class TunedFitting:
 
     # -- rounds --------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def judged(self) -> bool:
+        """Whether a study judged this very search; raises `SealedRows` where it would choose on another's test rows."""
+        spans = [(fold.test_start, fold.test_end) for fold in self.folds]
+        return require_unsealed(self.bars, spans, self.model.to_dict())
+
     def _ask(self) -> list[Asked]:
+        _ = self.judged  # before anything is trained
         return self.search.ask(min(self.model.batch, self.model.trials - len(self.trials)))
 
     def _judge_fold(self) -> None:
@@ -114,13 +125,18 @@ class TunedFitting:
             self._take_stored()
 
     def _close(self, trials: Sequence[Trial]) -> None:
-        """Count the trials of a round."""
-        book = ledger.current()
-        for trial in trials:
-            described = self.space.candidate(trial.params).to_dict()
-            digest = ledger.digest_of({"tune": described, "bars": self.bars.digest})
-            facts = {"what": "tune", "state": trial.state, "score": trial.score, "bars": self.bars.digest}
-            book.record_trial(digest, configuration=described, **facts)
+        """Record the trials of a round; those of a search that a study has judged count no more than in the study."""
+        book, search = ledger.current(), search_fact(self.model.to_dict())
+        rows = np.concatenate(self.folds.rows)
+        with book.inside() if self.judged else nullcontext():
+            for trial in trials:
+                described = {"forecaster": self.space.candidate(trial.params).to_dict()}
+                series, time = None, self.bars.time[rows]
+                if trial.gains:
+                    gain = np.concatenate(trial.gains)
+                    series = Scores(time[: len(gain)], gain, np.full(len(gain), np.nan))
+                facts = {"state": trial.state, "score": trial.score, **search}
+                remember_trial("tune", described, self.bars, time, series, **facts)
         self.trials += trials
         self.round = []
 

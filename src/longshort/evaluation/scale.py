@@ -6,7 +6,7 @@
 
 The bars are put into Ray's object store once, and every worker of a node reads the same memory. No more than two chunks
 a slot are under way, so a study of any size needs the memory of its bars and results. A task whose worker dies is run
-again on another; trials its forecasters counted are counted here, once. Forecasts have the bytes of a local run where
+again on another; trials its forecasters recorded are recorded here, once. Forecasts have the bytes of a local run where
 workers use the same build and instruction set; a worker that does not is refused.
 """
 
@@ -136,9 +136,10 @@ def _work(references: list[Any], told: list[Any], threads: int, isa: str) -> tup
         raise SetupError(f"This worker computes with {here}, the driver with {isa}. Set LONGSHORT_ISA={here} on both.")
     bars = dict(zip(references, ray.get(list(references)), strict=True))
     jobs = [Job(bars[r], *rest) for r, rest in zip(references, told, strict=True)]
-    with tempfile.TemporaryDirectory() as scratch, ledger.project(scratch) as book:
+    with tempfile.TemporaryDirectory() as scratch, ledger.project(scratch) as book, book.inside():
         errors = fleet.run(jobs, threads)
-        trials = [dict(record.facts) for record in book.records(ledger.TRIAL)]
+        facts = [dict(record.facts) for record in book.records(ledger.INNER)]
+        trials = [(one, book.kept(one["scores"]) if "scores" in one else None) for one in facts]
     return [job.left if error is None else error for job, error in zip(jobs, errors, strict=True)], trials
 
 
@@ -155,8 +156,11 @@ def _receive(ray: Any, reference: Any, jobs: Sequence[Job]) -> list[Exception | 
             "its memory, or give every task more cores (threads=2) so that fewer run at once."
         )
         return [lost] * len(jobs)
-    for facts in trials:
-        ledger.current().record_trial(**facts)
+    book = ledger.current()
+    for facts, series in trials:
+        if series is not None:
+            book.keep(series)
+        book.record_trial(**facts)
     errors: list[Exception | None] = []
     for job, one in zip(jobs, left, strict=True):
         errors.append(one if isinstance(one, Exception) else None)

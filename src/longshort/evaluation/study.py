@@ -18,11 +18,16 @@ import numpy as np
 from .. import ledger
 from ..errors import ArtifactError, InputError
 from ..forecast import Forecast, Forecaster, target_of
+from .challengers import Given, challengers, check_forecaster
+from .earnings import bars_per_year
 from .fitting import Job, collect, copies, frozen, load_calendar, rival_values
-from .judged import decision_rows, information_free
+from .judged import decision_rows, information_free, next_returns
+from .remembering import closes_at, look, others, remember_trial, sharpes
+from .remembering import tried as tried_on
 from .scale import check_parallel, run_jobs
+from .scores import Scores
 from .splits import NEVER, Fold, WalkForward
-from .verdict import Evidence, Verdict, judge, sharpe_per_bar
+from .verdict import Evidence, Verdict, judge, scored
 
 if TYPE_CHECKING:
     from ..bars import Bars
@@ -32,7 +37,7 @@ def walk_forward(
     forecaster: Forecaster,
     bars: "Bars",
     cv: WalkForward,
-    baselines: "Sequence[Forecaster] | Mapping[str, Forecaster] | None" = None,
+    baselines: Given = None,
     seeds: int = 3,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
@@ -48,9 +53,11 @@ def walk_forward(
         The whole history. Each fold's model is given ``bars.until(cut)`` and nothing else.
     cv : WalkForward
         The folds.
-    baselines : sequence or mapping of Forecaster, optional
-        Challengers, refitted at every fold. By default a ridge on the forecaster's own features and an autoregression;
-        ``[]`` for none. The information-free forecasts of the target are always there.
+    baselines : "ladder", sequence of str or Forecaster, or mapping of str to Forecaster, optional
+        Challengers, refitted at every fold on the same rows. By default a ridge on the forecaster's own features and an
+        autoregression, of volatility `HAR`. "ladder" adds gradient boosting and support vectors (extra ``sklearn``); a
+        sequence takes the names "ridge", "ar", "har", "gradient boosting", "support vectors", and forecasters; ``[]``
+        is for none. The information-free forecasts of the target are always there.
     seeds : int, default=3
         Copies with different random numbers (where the forecaster has any); the forecast of record is their mean.
     threads : int, optional
@@ -90,13 +97,14 @@ def walk_forward(
     decisions = decision_rows(forecaster, bars, actual, label_end)
     folds = cv.split(bars.time, bars.dates, decisions, label_end)
     naive = information_free(target, bars)
-    rivals = _challengers(forecaster, target, baselines, {*naive, _called(forecaster)})
+    rivals = challengers(forecaster, target, baselines, {*naive, _called(forecaster)})
     pairs = list(zip(folds, folds.rows, strict=True))
     jobs = [[Job(bars, f, rows, one) for one in copies(forecaster, seeds)] for f, rows in pairs]
     extra = {n: [Job(bars, f, rows, copy.deepcopy(rival)) for f, rows in pairs] for n, rival in rivals.items()}
     tasks = [job for group in (*jobs, *extra.values()) for job in group]
     load_calendar(bars, target.info.horizon)
-    errors = dict(zip(map(id, tasks), run_jobs(tasks, threads, progress, parallel), strict=True))
+    with ledger.current().inside():
+        errors = dict(zip(map(id, tasks), run_jobs(tasks, threads, progress, parallel), strict=True))
     folds_done, values, extras, histories = collect(folds, jobs, errors)
     rows = np.concatenate(folds.rows)
     configuration = {"forecaster": forecaster.to_dict(), "cv": cv.to_dict(), "seeds": int(seeds)}
@@ -126,7 +134,7 @@ def check_arguments(forecaster: Any, bars: Any, cv: Any, seeds: Any) -> None:
     """Raise `InputError` for what cannot be walked forward."""
     from ..bars import Bars
 
-    _check_forecaster("forecaster", forecaster)
+    check_forecaster("forecaster", forecaster)
     if not isinstance(bars, Bars):
         raise InputError(f"bars must be Bars, was {type(bars).__name__}. Use load_bars(...) or Bars.from_pandas(df).")
     if not isinstance(cv, WalkForward):
@@ -135,91 +143,21 @@ def check_arguments(forecaster: Any, bars: Any, cv: Any, seeds: Any) -> None:
         raise InputError(f"seeds must be a whole number of at least 1, was {seeds!r}.")
 
 
-def _check_forecaster(name: str, value: Any) -> None:
-    if isinstance(value, type) or not isinstance(value, Forecaster):
-        found = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
-        raise InputError(
-            f"{name} must be a forecaster, an object with target, fit, predict and to_dict such as "
-            f"LSTM(...) or models.Ridge(...), was {found}."
-        )
-
-
-def _challengers(
-    forecaster: Forecaster,
-    target: Any,
-    given: "Sequence[Forecaster] | Mapping[str, Forecaster] | None",
-    taken: set[str],
-) -> dict[str, Forecaster]:
-    """Return the challengers by a name that no other row of the table has."""
-    if given is None:
-        from ..models.baselines import AutoRegression, Ridge
-
-        found: dict[str, Forecaster] = {}
-        if getattr(forecaster, "program_", None) is not None and not isinstance(forecaster, Ridge):
-            found["ridge"] = Ridge(forecaster.program_, target=target)  # type: ignore[attr-defined]
-        if not isinstance(forecaster, AutoRegression):
-            found["ar"] = AutoRegression(target=target)
-        return found
-    pairs = list(given.items()) if isinstance(given, Mapping) else [(_name(f), f) for f in given]
-    found = {}
-    for name, rival in pairs:
-        _check_forecaster("A challenger", rival)
-        info = target_of(rival).info
-        if info != target.info:
-            raise InputError(
-                f"A challenger must predict what the model predicts ({target.info}), but {name} predicts {info}. "
-                f"Pass target={target!r}."
-            )
-        while name in found or name in taken:
-            name += " (refitted)"
-        found[name] = rival
-    return found
-
-
-def _name(forecaster: Any) -> str:
-    return str(getattr(forecaster, "name", "") or type(forecaster).__name__)
-
-
 def _called(forecaster: Any) -> str:
     """What the table and the sentence call the model."""
     return str(getattr(forecaster, "described", type(forecaster).__name__))
 
 
-def _tried(study: "Study") -> int:
-    """Return how many configurations were seen on test rows of these symbols and this time, this one included."""
-    trials = [record.facts for record in ledger.current().records(ledger.TRIAL)]
-    facts = [f for f in trials if f.get("what") in ("walk_forward", "lookback_sweep") and "first" in f]
-    first, last, symbols, own = int(study.time[0]), int(study.time[-1]), set(study.symbols), _trial(study)
-    others = [f for f in facts if f["trial"] != own and f["first"] <= last and f["last"] >= first]
-    return 1 + sum(not symbols.isdisjoint(f["symbols"]) for f in others)
-
-
-def _trial(study: "Study") -> str:
-    """The digest by which the ledger knows the study."""
-    return ledger.digest_of({"study": study.configuration, "bars": study.bars.digest})
-
-
-def _sharpes() -> tuple[float, ...]:
-    """The Sharpe ratios per bar that the trials of the ledger in force left."""
-    found = (record.facts.get("sharpe") for record in ledger.current().records(ledger.TRIAL))
-    return tuple(sharpe for sharpe in found if isinstance(sharpe, int | float))
-
-
 def _remember(study: "Study") -> "Study":
-    """Record the study as a trial, with the Sharpe ratio it left, and return it knowing of all trials so far."""
-    bars, configuration, book = study.bars, study.configuration, ledger.current()
-    facts = {"what": "walk_forward", "configuration": configuration, "bars": bars.digest, "symbols": list(bars.symbols)}
-    sharpe = sharpe_per_bar(study.evidence())
-    if sharpe is not None and np.isfinite(sharpe):
-        facts["sharpe"] = sharpe
-    facts |= {"forecasts": study.forecast.digest, "first": int(study.time[0]), "last": int(study.time[-1])}
-    trials = book.record_trial(_trial(study), **facts)
-    rows = ledger.digest_of({"bars": bars.digest, "decisions": study.time.tolist(), "target": study.target.to_dict()})
-    book.record("read", rows=rows, what="test rows", configuration=ledger.digest_of(configuration))
-    reads = sum(record.facts.get("rows") == rows for record in book.records("read"))
-    return replace(
-        study, trials=trials, trials_where=book.where, trial_sharpes=_sharpes(), tried=_tried(study), reads=reads
-    )
+    """Record the study as a trial, with what it was worth, and return it knowing of all trials so far."""
+    series, earned = scored(study.evidence())
+    facts = {"forecasts": study.forecast.digest, **earned}
+    trials = remember_trial("walk_forward", study.configuration, study.bars, study.time, series, **facts)
+    spans = [(fold.test_start, fold.test_end) for fold in study.folds]
+    seen = {"bars": study.bars.digest, "closes": closes_at(study.bars, spans[0][0])}
+    reads = look("walk_forward", study.symbols, spans, study.configuration["forecaster"], **seen)
+    study = replace(study, trials=trials, trials_where=ledger.current().where, reads=reads)
+    return replace(study, **study.counts())
 
 
 # -------------------------------------------------------------------------------------------------------------- results
@@ -255,6 +193,8 @@ class Study:
         What a tuned forecaster chose in each fold, with its score and what luck gives; None for others.
     trials, trials_where
         Different configurations tried up to this one, and where that was counted.
+    tried, planned, reads, others
+        Configurations scored on these rows, as many as a plan named, looks at the rows, score series of the others.
 
     Examples
     --------
@@ -286,6 +226,8 @@ class Study:
     trials_where: str = "this process"
     trial_sharpes: tuple[float, ...] = ()
     tried: int = 1
+    planned: int = 0
+    others: tuple[Scores, ...] = ()
     reads: int = 1
     choices: list[dict[str, Any] | None] = field(default_factory=list)
 
@@ -325,13 +267,15 @@ class Study:
             seeds=self.seeds if len(self.seeds) > 1 else None,
             fold=self.fold,
             last_value=self._last_value(),
-            returns=self._next_returns(),
+            returns=next_returns(self.bars, self.time),
             quantiles=self.forecast.quantiles,
             std=self.forecast.std,
             trials=self.trials,
             trials_where=self.trials_where,
             trial_sharpes=self.trial_sharpes,
             tried=self.tried,
+            planned=self.planned,
+            others=self.tried_scores,
             reads=self.reads,
             failures=tuple(f"fold {f.number}: {f.failure}" for f in self.folds if f.failure),
         )
@@ -343,28 +287,38 @@ class Study:
         counted once is not forgotten, whichever ledger is in force.
         """
         counts = self.counts()
-        if counts["tried"] not in self._verdicts:
-            self._verdicts[counts["tried"]] = judge(replace(self.evidence(), **counts))
-        return self._verdicts[counts["tried"]]
+        key = counts["tried"], counts["planned"]
+        if key not in self._verdicts:
+            self._verdicts[key] = judge(replace(self.evidence(), **counts))
+        return self._verdicts[key]
 
     def counts(self) -> dict[str, Any]:
-        """Return `tried`, `trials`, `trials_where` and `trial_sharpes` as known by now, by the ledger in force too."""
-        tried = max(self.tried, _tried(self), *self._counts)
-        if tried not in self._counts:
-            found = {name: getattr(self, name) for name in ("trials", "trials_where", "trial_sharpes")}
+        """Return `tried`, `planned`, `trials`, `trials_where`, `trial_sharpes` as known by now, by the ledger too."""
+        first, last, book = int(self.time[0]), int(self.time[-1]), ledger.current()
+        known = max(((c["tried"], c["planned"]) for c in self._counts.values()), default=(1, 0))
+        tried = max(self.tried, known[0], tried_on(self.symbols, first, last, self.configuration))
+        planned = max(self.planned, known[1], book.planned)
+        if (tried, planned) not in self._counts:
+            found = {"trials": self.trials, "trials_where": self.trials_where}
             if tried > self.tried:
-                found["trials"] = max(self.trials, ledger.trials())
-                found["trials_where"] = ledger.current().where
-                found["trial_sharpes"] = max(self.trial_sharpes, _sharpes(), key=len)
-            self._counts[tried] = {"tried": tried, **found}
-        return dict(self._counts[tried])
+                found = {"trials": max(self.trials, book.trials()), "trials_where": book.where}
+            here = sharpes(bars_per_year(self.time)) if tried > len(self.trial_sharpes) else ()
+            found["trial_sharpes"] = max(self.trial_sharpes, here, key=len)
+            self._counts[tried, planned] = {"tried": tried, "planned": planned, **found}
+        return dict(self._counts[tried, planned])
+
+    def tried_scores(self) -> list[Scores]:
+        """Return the score series of the other configurations tried on these rows, as far as anybody kept them."""
+        kept = {one.config: one for one in self.others}
+        here = others(self.symbols, self.time, ledger.digest_of(self.configuration))
+        return list((kept | {one.config: one for one in here}).values())
 
     @cached_property
-    def _counts(self) -> dict[int, dict[str, Any]]:
+    def _counts(self) -> dict[tuple[int, int], dict[str, Any]]:
         return {}
 
     @cached_property
-    def _verdicts(self) -> dict[int, Verdict]:
+    def _verdicts(self) -> dict[tuple[int, int], Verdict]:
         return {}
 
     def scores(self) -> dict[str, dict[str, float | None]]:
@@ -409,13 +363,6 @@ class Study:
         if (found[-1]["digest"] if found else None) != records["digest"] or len(found) != records["n"]:
             raise ArtifactError(f"The forecasts in {directory} are not the ones recorded. Restore it from a backup.")
         return study
-
-    def _next_returns(self) -> np.ndarray:
-        """Simple returns from each decision to the next bar, NaN after the last."""
-        close = np.asarray(self.bars.adjusted("close"))
-        rows = np.searchsorted(self.bars.time, self.time)
-        after = np.minimum(rows + 1, len(close) - 1)
-        return np.where((rows + 1 < len(close))[:, None], close[after] / close[rows] - 1.0, np.nan)
 
     def _last_value(self) -> np.ndarray | None:
         """The latest value of the target known at each decision, NaN where there is none."""

@@ -19,10 +19,12 @@ from ..forecast import Forecaster, target_of
 from ..models import fleet
 from ..models.readiness import ready_cells
 from .fitting import Job, collect, copies, frozen
-from .judged import information_free
+from .judged import information_free, next_returns
+from .remembering import closes_at, look, remember_trial
 from .splits import NEVER, Fold, WalkForward
 from .statistics import MeanTest, per_date, skill_test
 from .study import check_arguments
+from .verdict import Evidence, scored
 
 if TYPE_CHECKING:
     from ..bars import Bars
@@ -87,7 +89,8 @@ def lookback_sweep(
     pairs = [(replace(f, train_start=max(f.train_start, first)), r) for f, r in zip(folds, folds.rows, strict=True)]
     jobs = [[[Job(bars, f, r, one) for one in copies(model, seeds)] for f, r in pairs] for model in models]
     tasks = [job for groups in jobs for group in groups for job in group]
-    errors = dict(zip(map(id, tasks), fleet.run(tasks, threads, progress), strict=True))
+    with ledger.current().inside():
+        errors = dict(zip(map(id, tasks), fleet.run(tasks, threads, progress), strict=True))
     values = [collect(folds, groups, errors)[:2] for groups in jobs]
     rows = np.concatenate(folds.rows)
     shown = longest[rows]
@@ -114,12 +117,22 @@ def lookback_sweep(
         ),
         folds=tuple(fold for fold, _ in pairs),
     )
-    for model in models:
+    for model, forecast in zip(models, sweep.forecasts.mean(axis=1), strict=True):
         configuration = {"forecaster": model.to_dict(), "cv": cv.to_dict(), "seeds": int(seeds)}
-        trial = ledger.digest_of({"study": configuration, "bars": bars.digest})
-        facts = {"what": "lookback_sweep", "configuration": configuration, "bars": bars.digest}
-        facts |= {"symbols": list(bars.symbols), "first": int(sweep.time[0]), "last": int(sweep.time[-1])}
-        ledger.current().record_trial(trial, **facts)
+        case = Evidence(
+            name=sweep.name,
+            target=target.info,
+            time=sweep.time,
+            actual=sweep.actual,
+            forecast=forecast,
+            baselines=sweep.baselines,
+            reference=sweep.reference,
+            returns=next_returns(bars, sweep.time),
+        )
+        series, earned = scored(case)
+        remember_trial("lookback_sweep", configuration, bars, sweep.time, series, **earned)
+    spans = [(fold.test_start, fold.test_end) for fold in sweep.folds]
+    look("lookback_sweep", bars.symbols, spans, bars=bars.digest, closes=closes_at(bars, spans[0][0]))
     return replace(sweep, trials=ledger.trials())
 
 

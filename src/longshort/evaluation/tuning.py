@@ -22,6 +22,7 @@ import numpy as np
 from ..errors import ArtifactError, InputError, NotFitted, UnknownName, did_you_mean
 from ..forecast import FitsInSteps, Forecast, Forecaster, Seeded, target_of
 from ..models import fleet
+from ..models.fits import remember_fit
 from ..models.nesting import forecaster_of, load_with_parts, save_with_parts
 from ..models.parameters import Parameters
 from ..models.readiness import ready_cells
@@ -321,6 +322,7 @@ class Tuned(Parameters):
             if failure is not None:
                 raise failure
         self.__dict__.update(fitting.result.__dict__)
+        remember_fit(self, bars)
         return self
 
     def fitting(self, bars: "Bars", start: Any = None) -> "TunedFitting":

@@ -25,7 +25,7 @@ better than the model, and the model confidence set holds those that cannot be t
 What decides is cheap and done at once; bootstraps run when `Verdict.details` are first looked at.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite, nan, sqrt
@@ -38,7 +38,8 @@ from ..errors import NotEnoughData
 from ..forecast import TargetInfo
 from . import selection
 from . import statistics as st
-from .earnings import cross_section, judged_earnings, money
+from .earnings import bars_per_year, cross_section, judged_earnings, money
+from .scores import Scores, together
 from .wording import remarks, sentence
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 CONFIDENCE = 0.9  # of the model confidence set
+FEWEST_TRIALS = 4  # for a probability of overfitting
 EDGE, NO_EVIDENCE = 0, 3
 _YEAR = "datetime64[Y]"
 
@@ -85,8 +87,10 @@ class Evidence:
         Forecast quantiles in units of the target; `std`, predicted deviations, does for a normal distribution.
     trials, trials_where, trial_sharpes
         How many configurations were tried, where that was counted, and the Sharpe ratios per bar they left.
-    tried : int
-        Configurations tried on rows that overlap these: they share the level of the test.
+    tried, planned : int
+        Configurations tried on rows that overlap these, and how many there will be: they share the level of the test.
+    others : callable
+        Returns the score series of the other configurations tried on these rows; asked when details are read.
     reads : int
         How often these test rows have been looked at, this time included.
     failures : tuple of str
@@ -130,6 +134,8 @@ class Evidence:
     trials_where: str = "this process"
     trial_sharpes: tuple[float, ...] = ()
     tried: int = 1
+    planned: int = 0
+    others: Callable[[], Sequence[Scores]] = tuple
     reads: int = 1
     failures: tuple[str, ...] = ()
     dated: bool = True
@@ -230,11 +236,19 @@ def judge(evidence: Evidence) -> Verdict:
     return Verdict(exit_code, sentence(found), found, case.more)
 
 
-def sharpe_per_bar(evidence: Evidence) -> float | None:
-    """Return the Sharpe ratio a bar of following the signs of the forecasts, without judging the rest."""
-    followed = _Case(evidence)._followed()
-    earned = None if followed is None else judged_earnings(*followed)
-    return None if earned is None else selection.probabilistic_sharpe(earned.net).sharpe
+def scored(evidence: Evidence) -> tuple[Scores, dict[str, float]]:
+    """Return what the forecasts were worth date by date, and the Sharpe ratio per bar it comes to, where it has one.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> outcome, time = rng.normal(size=(500, 1)), np.arange(500)
+    >>> naive = {"zero": np.zeros((500, 1))}
+    >>> series, _ = scored(Evidence("half", TargetInfo("return"), time, outcome, outcome / 2, naive))
+    >>> round(series.gain.mean(), 3)                   # a quarter of the squared error is left
+    np.float64(0.75)
+    """
+    return _Case(evidence).scored()
 
 
 def shared_level(tried: int, level: float = LEVEL) -> float:
@@ -282,7 +296,8 @@ class _Case:
     """The evidence in judged units, on the cells that count."""
 
     def __init__(self, evidence: Evidence):
-        self.e, self.horizon, self.level = evidence, evidence.target.horizon, shared_level(evidence.tried)
+        self.e, self.horizon = evidence, evidence.target.horizon
+        self.level = shared_level(max(evidence.tried, evidence.planned))
         self.is_price = evidence.target.kind == "close"
         self.actual, self.forecast = self.judged(evidence.actual), self.judged(evidence.forecast)
         self.baselines = {n: self.judged(b) for n, b in evidence.baselines.items()}
@@ -332,6 +347,7 @@ class _Case:
             "edge": self.edge,
             "level": self.level,
             "tried": e.tried,
+            "planned": e.planned,
             "name": e.name,
             "target": e.target.to_dict() | {"text": str(e.target)},
             "symbols": list(e.symbols),
@@ -369,6 +385,7 @@ class _Case:
             "calibration": self._calibration(),
             "lag_copy": self._lag_copy(),
             "comparison": comparison,
+            "selection": self._selection(),
             "money": self._money(),
             "cross_section": cross_section(self.masked(self.actual), self.masked(self.forecast), self.horizon),
             "coverage": self._coverage(),
@@ -559,6 +576,40 @@ class _Case:
             return None
         apart = self.masked(self.forecast) - self._centre()
         return apart, np.reshape(e.returns, apart.shape), self.horizon
+
+    def scored(self) -> tuple[Scores, dict[str, float]]:
+        """Gain and net return of every date, and the Sharpe ratio of the latter."""
+        unit = float(np.nanmean(self.loss_naive[self.best])) or 1.0
+        gain = (self.loss_naive[self.best] - self.loss_model) / unit
+        net, facts = np.full(len(gain), nan), {}
+        followed = self._followed()
+        if followed is not None and (earned := judged_earnings(*followed)) is not None:
+            known = np.isfinite(followed[1]).any(axis=1)
+            net[known] = earned.net
+            sharpe = selection.probabilistic_sharpe(earned.net).sharpe
+            if isfinite(sharpe):
+                facts = {"sharpe": sharpe, "bars_per_year": bars_per_year(self.e.time[known])}
+        rows = self.keep.any(axis=1)
+        return Scores(self.e.time[rows], gain[rows], net[rows]), facts
+
+    def _selection(self) -> dict[str, Any] | None:
+        """What choosing among all that was tried on these rows does, from their score series; None for one alone."""
+        others = self.e.others()
+        if not others:
+            return None
+        gain, net = together([self.scored()[0], *others])
+        if len(gain) < 60:
+            return None
+        luck = selection.best_of_many(gain, max(5.0, len(gain) ** (1 / 3), 3.0 * self.horizon))
+        found = {"trials": luck.trials, "dates": len(gain), "best_gain": luck.best, "expected_gain": luck.expected}
+        found |= {"reality_check_p": luck.p, "probability_of_overfitting": None}
+        table = gain if net is None else net
+        if luck.trials < FEWEST_TRIALS or len(table) < 60:
+            return found
+        blocks = 16 if len(table) >= 320 and luck.trials <= 100 else 8
+        fit = selection.probability_of_overfitting(table, blocks)
+        found |= {"probability_of_overfitting": fit.probability, "loss_probability": fit.loss, "slope": fit.slope}
+        return found | {"overfitting_of": "gains" if net is None else "returns", "blocks": blocks}
 
     def _coverage(self) -> list[dict[str, float]]:
         """Share of outcomes inside each central interval that was forecast, beside the share promised."""

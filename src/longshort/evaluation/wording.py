@@ -49,8 +49,11 @@ def _challengers(d: dict[str, Any]) -> str:
 
 def _caveats(d: dict[str, Any]) -> str:
     notes = []
-    if d["tried"] > 1:
-        tried = f"{d['tried']} configurations were tried on these rows ({d['trials_where']})"
+    many = max(d["tried"], d["planned"])
+    if many > 1:
+        was = "configuration was" if d["tried"] == 1 else "configurations were"
+        tried = f"{d['tried']} {was} tried on these rows ({d['trials_where']})"
+        tried += f" of {d['planned']} that were planned" if d["planned"] > d["tried"] else ""
         notes.append(f"{tried}, so p must be below {d['level']:.2g}, which is 5 % for all of them together")
     elif d["trials"] > 1:
         notes.append(f"{d['trials']} configurations were tried ({d['trials_where']})")
@@ -72,6 +75,7 @@ def remarks(d: dict[str, Any]) -> list[str]:
     lines = [
         _comparison(d.get("comparison"), d["name"]),
         _lag(d.get("lag_copy"), d["name"]),
+        _selection(d.get("selection")),
         _money(d.get("money")),
         _order(d.get("cross_section")),
         _coverage(d.get("coverage") or []),
@@ -91,6 +95,18 @@ def _comparison(c: dict[str, Any] | None, name: str) -> str:
     return f"Against {among}: {found} ({tests}); cannot be told from the best at {c['confidence']:.0%}: {kept}."
 
 
+def _selection(s: dict[str, Any] | None) -> str:
+    if not s:
+        return ""
+    found = (
+        f"Of {s['trials']} configurations scored on these rows the best gained {s['best_gain']:+.2%} over the best "
+        f"naive forecast, where luck alone gives {s['expected_gain']:+.2%} (reality check p {_p(s['reality_check_p'])})"
+    )
+    if s["probability_of_overfitting"] is None:
+        return found + "."
+    return f"{found}; probability that the best was overfitted {_n(s['probability_of_overfitting'])}."
+
+
 def _lag(lag: dict[str, Any] | None, name: str) -> str:
     if not lag or not lag["alarm"]:
         return ""
@@ -104,6 +120,10 @@ def _money(m: dict[str, Any] | None) -> str:
     if not m:
         return ""
     tried = f" after {m['trials']} trials" if m["trials"] > 1 else ""
+    needs = ""
+    if m["trials"] > 1 and m["minimum_years"] is not None and isfinite(m["minimum_years"]):
+        needs = f"; that many trials show such a Sharpe ratio by luck in less than {m['minimum_years']:.1f} years"
+        needs += f", and these are {m['years']:.1f}"
     even = f"breaks even at {m['break_even_bp']:.1f} bp" if m["break_even_bp"] > 0 else "loses even at no cost"
     return (
         f"Following the signs at {m['cost_bp']:g} bp a trade: Sharpe {_n(m['sharpe'])} ({_n(m['sharpe_low'])} to "
@@ -111,7 +131,7 @@ def _money(m: dict[str, Any] | None) -> str:
         f"with probability {_n(m['deflated_probability'])}; deepest fall {_n(m['max_drawdown'], '.0%')} "
         f"({_n(m['max_drawdown_low'], '.0%')} to {_n(m['max_drawdown_high'], '.0%')}); "
         f"{even}; the same positions at random moments did as well in "
-        f"{100 * m['random_entries_p']:.0f} % of draws; buy and hold {_n(m['buy_and_hold']['sharpe'])}."
+        f"{100 * m['random_entries_p']:.0f} % of draws; buy and hold {_n(m['buy_and_hold']['sharpe'])}{needs}."
     )
 
 
@@ -158,6 +178,7 @@ _PLAIN = {
     "share": "the share of rises so far",
     "ridge": "a ridge on the same features",
     "ar": "an autoregression",
+    "har": "HAR",
 }
 
 

@@ -13,6 +13,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "Drift": "baselines",
     "EWMA": "covariances",
     "Ensemble": "ensemble",
+    "HAR": "baselines",
     "HistoricalMean": "baselines",
     "JointLSTM": "joint",
     "LSTM": "lstm",

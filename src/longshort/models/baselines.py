@@ -6,7 +6,8 @@ forecaster             forecast                                                 
 `Persistence`          nothing changes: last close, no return, last known volatility      nothing
 `Drift`                the last close, moved by the mean change                           one mean per symbol
 `HistoricalMean`       the mean outcome                                                   one mean per symbol
-`AutoRegression`       linear in means over the last 1, 5 and 22 known outcomes (HAR)     4 numbers
+`AutoRegression`       linear in means over the last 1, 5 and 22 known outcomes           4 numbers
+`HAR`                  volatility, linear in its means over the last 1, 5 and 22 bars     4 numbers
 `Ridge`                linear in the LSTM's own features over the last bars               one number per feature and bar
 =====================  =================================================================  =============================
 
@@ -22,6 +23,7 @@ import numpy as np
 
 from ..errors import InputError, NotEnoughData, NotFitted
 from ..forecast import Forecast
+from .fits import remember_fit
 from .linear import Moments
 from .network import row_of
 
@@ -208,8 +210,8 @@ class Drift(_Streams, _Kept):
 class AutoRegression(_Streams, _Kept):
     """A regression of the outcome on means over its last known values, pooled over symbols.
 
-    With the default spans of 1, 5 and 22 bars this is Corsi's (2009) heterogeneous autoregression, the model to beat
-    for volatility.
+    An outcome over several bars is known only when it has ended, so the means reach further back than the spans; for
+    volatility see `HAR`.
 
     Parameters
     ----------
@@ -253,6 +255,7 @@ class AutoRegression(_Streams, _Kept):
                 f"with {max(self.spans)} known outcomes before them. Load more bars, or shorten spans."
             )
         self.linear_ = Moments.of(rows.inputs, rows.outcome).solve(0.0)
+        remember_fit(self, bars)
         return self
 
     def predict(self, bars: "Bars", start: Any = None) -> Forecast:
@@ -265,12 +268,53 @@ class AutoRegression(_Streams, _Kept):
 
     def _inputs(self, bars: "Bars", first: int) -> np.ndarray:
         """Return (n_bars - first, n_symbols, n_spans)."""
-        known = known_outcomes(self.target, bars, max(self.spans))[first:]
-        total, means = np.zeros(known.shape[:2]), {}
-        for k in range(max(self.spans)):
-            total = total + known[..., k]
-            means[k + 1] = total / (k + 1)
-        return np.stack([means[s] for s in self.spans], axis=-1)
+        return _means_over(known_outcomes(self.target, bars, max(self.spans))[first:], self.spans)
+
+
+class HAR(AutoRegression):
+    """Volatility regressed on its daily, weekly and monthly averages (Corsi, 2009): the model to beat.
+
+    The volatility of every single bar, measured as the target measures it, is averaged over the last 1, 5 and 22 bars.
+    Pooled over symbols; of hourly bars, take the spans of a session, a week and a month, such as ``(7, 35, 154)``.
+
+    Parameters
+    ----------
+    target : Target
+        A volatility, over any horizon.
+    spans : sequence of int, default=(1, 5, 22)
+        Bars averaged over.
+
+    Examples
+    --------
+    >>> from longshort import features as f
+    >>> from longshort.data import synthetic
+    >>> bars = synthetic.garch(2500, seed=1)
+    >>> target = f.forward_volatility(5)
+    >>> model = HAR(target).fit(bars.until(bars.time[1999]))
+    >>> told, came = model.predict(bars).mean[2000:-5, 0], target.compute(bars)[2000:-5, 0]
+    >>> bool(np.corrcoef(told, came)[0, 1] > 0.4)
+    True
+    """
+
+    name = "har"
+
+    def __init__(self, target: Any, spans: Sequence[int] = (1, 5, 22)):
+        if target.info.kind != "volatility":
+            raise InputError(f"HAR forecasts volatility, not {target.info}. Use AutoRegression(target).")
+        super().__init__(target, spans)
+
+    @property
+    def warmup(self) -> int:
+        """Bars before the first forecast."""
+        return max(self.spans)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as a JSON-able mapping."""
+        return super().to_dict() | {"kind": "HAR"}
+
+    def _inputs(self, bars: "Bars", first: int) -> np.ndarray:
+        """Return (n_bars - first, n_symbols, n_spans)."""
+        return _means_over(known_outcomes(self.target.with_horizon(1), bars, max(self.spans))[first:], self.spans)
 
 
 class ReadsFeatures:
@@ -382,6 +426,7 @@ class Ridge(ReadsFeatures, _Kept):
             errors = [float(np.mean((moments.solve(p)(inputs) - outcome) ** 2)) for p in self.penalties]
             self.penalty_ = self.penalties[int(np.argmin(errors))]
         self.linear_ = Moments.of(rows.inputs, rows.outcome).solve(self.penalty_)
+        remember_fit(self, bars)
         return self
 
     def predict(self, bars: "Bars", start: Any = None) -> Forecast:
@@ -423,6 +468,15 @@ def known_outcomes(target: Any, bars: "Bars", n: int) -> np.ndarray:
         ok = at >= 0
         out[rows[ok], :, k] = values[at[ok]]
     return out
+
+
+def _means_over(known: np.ndarray, spans: Sequence[int]) -> np.ndarray:
+    """Return means over the newest of the known values (n_rows, n_symbols, n), one a span."""
+    total, means = np.zeros(known.shape[:2]), {}
+    for k in range(max(spans)):
+        total = total + known[..., k]
+        means[k + 1] = total / (k + 1)
+    return np.stack([means[s] for s in spans], axis=-1)
 
 
 def side_by_side(values: np.ndarray, lookback: int, first: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from ..errors import InputError, LongshortError, NotEnoughData, NotFitted, Train
 from ..forecast import FitsInSteps, Forecast, Forecaster, Seeded, target_of
 from . import fleet
 from .combining import COMBINE, LEARNED, Combination, Diversity, learn, origin_of, relative
+from .fits import part_of_a_fit, remember_fit
 from .network import mean_of_seeds, row_of
 from .parameters import Parameters
 from .readiness import ready_cells
@@ -260,6 +261,7 @@ class Ensemble(Parameters):
             if failure is not None:
                 raise failure
         self.__dict__.update(fitting.result.__dict__)
+        remember_fit(self, bars)
         return self
 
     def fitting(self, bars: "Bars", start: Any = None) -> "EnsembleFitting":
@@ -467,7 +469,8 @@ class MemberFit:
         """Do one unit of work; return True when the member is fitted."""
         with _blaming(self.name):
             if not isinstance(self.forecaster, FitsInSteps):
-                self.result = self.forecaster.fit(self.bars, start=self.start)
+                with part_of_a_fit():
+                    self.result = self.forecaster.fit(self.bars, start=self.start)
             elif self.fitting is None:
                 self.fitting = self.forecaster.fitting(self.bars, self.start)
                 return False

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import ledger
 from ..bars import Bars, State, require_bars
 from ..errors import NotEnoughData, NotFitted
 from ..features.windows import Scaling, Windows, broken_cells, fit_scaling, refuse_unexplained_nan
@@ -278,27 +277,3 @@ class _Member:
 
     def net(self) -> Net:
         return Net(self.training.engine.weights(), self.inputs, self.output, self.calibration)
-
-
-def remember_fit(model: Any, bars: "Bars") -> None:
-    """Record a fit as a trial of the project in force, unless the same model on the same bars is one already.
-
-    How many seeds are averaged and how many threads work is no new trial; another seed is.
-    """
-    book = ledger.current()
-    if book.path is None:
-        return
-
-    def plain(configuration: dict[str, Any]) -> dict[str, Any]:
-        kept = {name: value for name, value in configuration.items() if name not in ("seeds", "threads")}
-        return json.loads(ledger.canonical(kept))
-
-    configuration = plain(model.to_dict())
-    for record in book.records(ledger.TRIAL):
-        known = record.facts.get("configuration")
-        known = known.get("forecaster") if isinstance(known, dict) else None
-        if record.facts.get("bars") == bars.digest and isinstance(known, dict) and plain(known) == configuration:
-            return
-    digest = ledger.digest_of({"fit": configuration, "bars": bars.digest})
-    facts = {"configuration": {"forecaster": configuration}, "bars": bars.digest, "symbols": list(bars.symbols)}
-    book.record_trial(digest, what="fit", **facts)

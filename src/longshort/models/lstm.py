@@ -23,7 +23,8 @@ from ..features import FeatureSet, Target, forward_log_return, technical
 from ..features.windows import Windows, broken_cells, check_lookback, check_scaler, warn_of_unexplained_nan
 from ..forecast import Forecast
 from . import fleet
-from .fitting import LSTMFitting, remember_fit
+from .fits import remember_fit
+from .fitting import LSTMFitting
 from .losses import CLASSES, Loss, loss_of
 from .network import PRECISIONS, Net, engine_of, mean_of_seeds, network_layers, row_of, upcoming
 from .parameters import Parameters
@@ -440,7 +441,7 @@ class LSTM(Parameters):
         progress: Callable[[float], None] | None = None,
         checkpoint: Any = None,
     ) -> "LSTM":
-        """Learn from `bars` and nothing else. Inside a `project` the configuration counts as a trial.
+        """Learn from `bars` and nothing else. Inside a `project` the fit is recorded.
 
         Parameters
         ----------

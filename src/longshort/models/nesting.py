@@ -15,8 +15,8 @@ from .combining import Combination, Diversity
 from .linear import Linear
 
 CLASSES = (
-    "AutoRegression", "Conformal", "ConstantCorrelation", "DCC", "Drift", "EWMA", "Ensemble", "HistoricalMean",
-    "JointLSTM", "LSTM", "LedoitWolf", "Persistence", "Ridge", "SampleCovariance",
+    "AutoRegression", "Conformal", "ConstantCorrelation", "DCC", "Drift", "EWMA", "Ensemble", "HAR",
+    "HistoricalMean", "JointLSTM", "LSTM", "LedoitWolf", "Persistence", "Ridge", "SampleCovariance",
 )  # fmt: skip
 VERSION = 1
 

@@ -13,6 +13,7 @@ from ..errors import InputError, NotEnoughData, NotFitted, SetupError
 from ..features.windows import check_lookback
 from ..forecast import Forecast
 from .baselines import ReadsFeatures, as_forecast, change, level, paired
+from .fits import remember_fit
 from .network import row_of
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Regressor(ReadsFeatures):
             )
         self.estimator_ = copy.deepcopy(self.estimator)
         self.estimator_.fit(rows.inputs, rows.outcome)
+        remember_fit(self, bars)
         return self
 
     def predict(self, bars: "Bars", start: Any = None) -> Forecast:
@@ -170,21 +172,22 @@ def support_vectors(features: Any, target: Any, lookback: int = 5, **options: An
 
 
 def ladder(features: Any, target: Any, lookback: int = 5) -> dict[str, Any]:
-    """Return every challenger by its name: ridge, autoregression, gradient boosting, support vectors.
+    """Return every challenger by its name: ridge, autoregression (of volatility: HAR), gradient boosting, SVR.
 
     Examples
     --------
-    ``walk_forward(lstm, bars, cv, baselines=ladder(lstm.program_, lstm.target_))`` puts all of them beside the LSTM.
+    ``walk_forward(lstm, bars, cv, baselines="ladder")`` puts all of them beside the LSTM; this is for other lookbacks.
 
     >>> from longshort import features as f
     >>> sorted(ladder([f.log_return()], f.forward_log_return()))
     ['ar', 'gradient boosting', 'ridge', 'support vectors']
     """
-    from .baselines import AutoRegression, Ridge
+    from .baselines import HAR, AutoRegression, Ridge
 
+    past = {"har": HAR(target)} if target.info.kind == "volatility" else {"ar": AutoRegression(target)}
     return {
         "ridge": Ridge(features, target, lookback),
-        "ar": AutoRegression(target),
+        **past,
         "gradient boosting": gradient_boosting(features, target, lookback),
         "support vectors": support_vectors(features, target, lookback),
     }
