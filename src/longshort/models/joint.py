@@ -43,7 +43,7 @@ from .covariances import (
     in_the_order_of,
     joint_forecast,
 )
-from .fitting import remember_fit
+from .fits import remember_fit
 from .network import mean_of_seeds, row_of
 from .parameters import Parameters
 from .training import History, Samples, Training
