@@ -180,9 +180,7 @@ class Forecast:
 
     def extras(self) -> dict[str, np.ndarray]:
         """Return everything said beside the point forecast, flat: ``std``, ``quantiles/0.05``, ``horizons/5``, ..."""
-        alone = {n: value for n in ("std", "covariance", "position") if (value := getattr(self, n)) is not None}
-        keyed = {f"{n}/{key}": v for n in _KEYED for key, v in (getattr(self, n) or {}).items()}
-        return alone | keyed
+        return _beside(self)
 
     def with_extras(self, extras: Mapping[str, np.ndarray]) -> "Forecast":
         """Return the same point forecasts together with what `extras` gave."""
@@ -286,6 +284,54 @@ class ForecastRow:
     probabilities: Mapping[float, np.ndarray] | None = None
     position: np.ndarray | None = None
     horizons: Mapping[int, np.ndarray] | None = None
+
+    def extras(self) -> dict[str, np.ndarray]:
+        """Return everything said beside the point forecast, flat, as `Forecast.extras` does."""
+        return _beside(self)
+
+
+def _beside(said: "Forecast | ForecastRow") -> dict[str, np.ndarray]:
+    alone = {n: value for n in ("std", "covariance", "position") if (value := getattr(said, n)) is not None}
+    keyed = {f"{n}/{key}": v for n in _KEYED for key, v in (getattr(said, n) or {}).items()}
+    return alone | keyed
+
+
+def row_of_parts(target: TargetInfo | None, parts: "Mapping[str, Any]") -> ForecastRow:
+    """Return one decision's forecasts from the names `Forecast.extras` uses: ``mean``, ``std``, ``quantiles/0.05``, ...
+
+    Examples
+    --------
+    >>> row = row_of_parts(TargetInfo("return"), {"mean": np.array([0.01]), "quantiles/0.05": np.array([-0.02])})
+    >>> row.quantiles
+    {0.05: array([-0.02])}
+    """
+    fields: dict[str, Any] = {}
+    for name, values in parts.items():
+        group, _, key = name.partition("/")
+        if group in _KEYED:
+            fields.setdefault(group, {})[_KEYED[group](key)] = values
+        else:
+            fields[group] = values
+    return ForecastRow(target, **fields)
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A fitted forecaster at work, fed one closed row (as `Bars.row` gives it) after the other."""
+
+    symbols: tuple[str, ...]
+
+    def step(self, row: Any) -> np.ndarray:
+        """Take one row and return the point forecasts, float64 (n_symbols,)."""
+        ...
+
+    def forecast(self, row: Any) -> ForecastRow:
+        """Take one row and return everything that `predict` says of it, bit for bit."""
+        ...
+
+    def settle(self) -> None:
+        """Do now, between two rows, what the next forecast would otherwise have to wait for."""
+        ...
 
 
 @runtime_checkable

@@ -286,3 +286,16 @@ def test_quantiles_are_those_of_another_package():
     errors = sorted(np.abs(np.random.default_rng(0).normal(size=137)).tolist())
     theirs = {0.5: 0.6941719367070082, 0.8: 1.3040000451301372, 0.9: 1.4934311452207607, 0.95: 1.8220113633283233}
     assert {level: _quantile(errors, level) for level in theirs} == theirs
+
+
+@pytest.mark.parametrize("normalise", [None, "std", "volatility"])
+def test_a_stream_says_the_deviation_and_the_ends_of_the_interval(normalise):
+    bars = jump(700, 550)
+    lstm = ls.LSTM([f.log_return()], RETURN, lookback=5, hidden=(4,), epochs=1, loss="gaussian")
+    model = Conformal(lstm, 0.8, "adaptive", normalise=normalise).fit(bars.until(int(bars.time[499])))
+    whole, stream = model.predict(bars), model.stream(bars.until(int(bars.time[519])))
+    for t in range(520, 560):
+        said, told = whole.row(t), stream.forecast(bars.row(t))
+        assert set(told.extras()) == {"std", "quantiles/0.1", "quantiles/0.9"}
+        for name, values in said.extras().items():
+            assert told.extras()[name].tobytes() == values.tobytes(), name

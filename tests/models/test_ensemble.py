@@ -353,3 +353,16 @@ def test_a_saved_study_knows_its_ensemble_again_and_describes_members_it_cannot_
 def test_copies_of_a_wrapped_forecaster_share_no_seed():
     members = Ensemble(ls.models.Conformal(short(seeds=3)), members=3).unfitted.values()
     assert [member.seed for member in members] == [0, 3, 6]
+
+
+@pytest.mark.parametrize("combine", ["mean", "median", "weighted", "stacking"])
+@pytest.mark.parametrize("target", [RETURN, f.forward_close()], ids=["return", "close"])
+def test_a_stream_says_everything_that_predict_says(bars, combine, target):
+    members = [short(target=target, loss="gaussian"), long(target=target, loss="gaussian")]
+    model = Ensemble(members, combine).fit(bars.until(int(bars.time[399])))
+    whole, stream = model.predict(bars), model.stream(bars.until(int(bars.time[419])))
+    for t in range(420, 440):
+        said, told = whole.row(t), stream.forecast(bars.row(t))
+        assert told.mean.tobytes() == said.mean.tobytes()
+        assert set(told.extras()) == set(said.extras()) == {"std"}
+        assert told.std.tobytes() == said.std.tobytes()

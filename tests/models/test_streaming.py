@@ -357,3 +357,34 @@ def test_a_torch_network_is_asked_about_the_whole_window(bars):
         stream = model.stream(columns.until(int(bars.time[119])))
         assert stream.way == "recomputed", options
         assert streamed(stream, columns, 120).tobytes() == model.predict(columns).mean[120:].tobytes(), options
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"loss": "gaussian", "seeds": 2},
+        {"loss": "student_t", "context": "carry"},
+        {"loss": "quantile"},
+        {"loss": "sharpe"},
+        {"loss": "cross_entropy", "target": forward_direction()},
+        {"target": [forward_return(1), forward_return(5)]},
+        {"loss": "gaussian", "per_symbol": True},
+    ],
+    ids=str,
+)
+def test_a_stream_says_everything_that_predict_says(changes):
+    bars = synthetic.garch(400, 2, seed=3)
+    given = {"features": INPUTS, "lookback": 5, "hidden": (4,), "epochs": 1}
+    model = ls.LSTM(**(given | changes)).fit(bars.until(int(bars.time[299])))
+    whole, stream = model.predict(bars), model.stream(bars.until(int(bars.time[319])))
+    assert stream.step(bars.row(320)).tobytes() == whole.mean[320].tobytes()  # points first, then all of it
+    for t in range(321, 360):
+        said, told = whole.row(t), stream.forecast(bars.row(t))
+        assert told.target == said.target
+        assert told.mean.tobytes() == said.mean.tobytes()
+        assert set(told.extras()) == set(said.extras())
+        for name, values in said.extras().items():
+            assert told.extras()[name].tobytes() == values.tobytes(), name
+        stream.settle()
+    assert stream.step(bars.row(360)).tobytes() == whole.mean[360].tobytes()

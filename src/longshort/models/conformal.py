@@ -14,6 +14,7 @@ import copy
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from .._panel.tails import Tail
 from ..bars import Bars, require_bars
 from ..errors import InputError, NotEnoughData, NotFitted, UnknownName, did_you_mean
 from ..features import FeatureSet, volatility
-from ..forecast import FitsInSteps, Forecast, Forecaster, Seeded, target_of
+from ..forecast import FitsInSteps, Forecast, Forecaster, ForecastRow, Seeded, Streaming, target_of
 from . import fleet
 from .combining import origin_of
 from .ensemble import MemberFit
@@ -449,8 +450,7 @@ class ConformalStream:
     Parameters
     ----------
     model : Conformal
-        Fitted. Where its forecaster has no stream, or errors are measured in the forecaster's own deviation, a step
-        costs a pass over all bars so far.
+        Fitted. Where its forecaster has no stream, a step costs a pass over all bars so far.
     bars : Bars
         History up to the row before the first `step`.
     """
@@ -472,15 +472,20 @@ class ConformalStream:
 
     def step(self, row: Mapping[str, Any]) -> np.ndarray:
         """Take one closed row (as `Bars.row` gives it) and return the point forecasts, (n_symbols,)."""
-        bars, (mean, std) = self._tail.append(row), self._inner(row)
+        return self.forecast(row).mean
+
+    def forecast(self, row: Mapping[str, Any]) -> ForecastRow:
+        """Take one closed row and return everything that `predict` says of it: the ends of the intervals, too."""
+        bars, said = self._tail.append(row), self._inner(row)
+        mean = said.mean
         close = bars.adjusted("close")[-1] if self.model.target.kind == "close" else None
-        unit = self.model.unit(mean.shape, close, std, self._recent.step(row)[:, 0])
+        unit = self.model.unit(mean.shape, close, said.std, self._recent.step(row)[:, 0])
         reach = self._walk.row(self._scores(bars))
         if self.model.method == "adaptive":
             self._open.append((mean, unit))
         low, high = self.model.ends(mean, reach * unit)
         self.interval = dict(zip(self.model.levels, (low, high), strict=True))
-        return mean
+        return replace(said, quantiles={**(said.quantiles or {}), **self.interval})
 
     def _scores(self, bars: Bars) -> list[np.ndarray]:
         """Return the error of the forecast whose outcome the latest of `bars` tells, if it is one to learn from."""
@@ -496,19 +501,15 @@ class ConformalStream:
         """There is nothing to do between two rows."""
 
 
-def _answers(model: Conformal, bars: Bars) -> Callable[[Mapping[str, Any]], tuple[np.ndarray, Any]]:
-    """Return a function from rows to point forecasts and deviations: the forecaster's stream, or all bars again."""
+def _answers(model: Conformal, bars: Bars) -> Callable[[Mapping[str, Any]], ForecastRow]:
+    """Return a function from rows to what the forecaster says: its stream's, or of all bars again."""
     forecaster = model.forecaster_
-    if model.normalise != "std" and callable(getattr(forecaster, "stream", None)):
+    if callable(getattr(forecaster, "stream", None)):
         stream = forecaster.stream(bars)
-        return lambda row: (stream.step(row), None)
+        if isinstance(stream, Streaming):
+            return stream.forecast
     history = Tail(bars, np.iinfo(np.int64).max)
-
-    def ask(row: Mapping[str, Any]) -> tuple[np.ndarray, Any]:
-        said = forecaster.predict(history.append(row), start=int(row["time"]))
-        return said.mean[0], None if said.std is None else said.std[0]
-
-    return ask
+    return lambda row: forecaster.predict(history.append(row), start=int(row["time"])).row(0)
 
 
 def _quantile(ordered: Sequence[float], level: float) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..bars import require_bars
 from ..errors import InputError, LongshortError, NotEnoughData, NotFitted, TrainingError, UnknownName, did_you_mean
-from ..forecast import FitsInSteps, Forecast, Forecaster, Seeded, target_of
+from ..forecast import FitsInSteps, Forecast, Forecaster, ForecastRow, Seeded, row_of_parts, target_of
 from . import fleet
 from .combining import COMBINE, LEARNED, Combination, Diversity, learn, origin_of, relative
 from .fits import part_of_a_fit, remember_fit
@@ -278,21 +278,9 @@ class Ensemble(Parameters):
         """
         said = self.predict_members(bars, start)
         first = next(iter(said.values()))
-        parts = [forecast.extras() for forecast in said.values()]
-        means = [forecast.mean for forecast in said.values()]
-        origin = self._origin(bars, start)
-        mean = self._join(means, origin)
+        mean, extras = self.joined(list(said.values()), self._origin(bars, start))
         if self.combine == "median" and self._n_seeds() > 1:
             mean = mean_of_seeds(self.predict_seeds(bars, start))
-        extras = {}
-        for name in [n for n in parts[0] if all(n in part for part in parts)]:
-            values = [part[name] for part in parts]
-            if name == "std":
-                extras[name] = self.combination_.deviation(means, values)
-            elif name.startswith("probabilities/") or name == "position":
-                extras[name] = self.combination_.pool(values)
-            elif name != "covariance":
-                extras[name] = self._join(values, origin)
         ends = [forecast.for_time for forecast in said.values() if forecast.for_time is not None]
         for_time = np.minimum.reduce(ends) if ends else None
         forecast = Forecast(first.time, first.symbols, mean, target=first.target, for_time=for_time)
@@ -336,6 +324,20 @@ class Ensemble(Parameters):
         """Return a stream that answers row by row what `predict` would; all members must stream."""
         self._check_fitted()
         return EnsembleStream(self, bars)
+
+    def joined(self, said: "Sequence[Forecast | ForecastRow]", origin: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return point forecasts and everything beside them of what members say, combined."""
+        parts, means = [one.extras() for one in said], [one.mean for one in said]
+        extras = {}
+        for name in [n for n in parts[0] if all(n in part for part in parts)]:
+            values = [part[name] for part in parts]
+            if name == "std":
+                extras[name] = self.combination_.deviation(means, values)
+            elif name.startswith("probabilities/") or name == "position":
+                extras[name] = self.combination_.pool(values)
+            elif name != "covariance":
+                extras[name] = self._join(values, origin)
+        return self._join(means, origin), extras
 
     def _join(self, values: Sequence[np.ndarray], origin: np.ndarray | float) -> np.ndarray:
         return self.combination_(values, origin)
@@ -530,10 +532,19 @@ class EnsembleStream:
 
     def step(self, row: Mapping[str, np.ndarray]) -> np.ndarray:
         """Take one closed row (as `Bars.row` gives it) and return the forecasts, (n_symbols,)."""
-        origin: Any = 0.5 if self._model.target.kind == "direction" else 0.0
-        if self._close is not None:
-            origin = np.array(self._close.step(row))[:, 0]
+        origin = self._origin(row)
         return self._model._join([stream.step(row) for stream in self._streams], origin)
+
+    def forecast(self, row: Mapping[str, np.ndarray]) -> ForecastRow:
+        """Take one closed row and return everything that `predict` says of it."""
+        origin = self._origin(row)
+        mean, extras = self._model.joined([stream.forecast(row) for stream in self._streams], origin)
+        return row_of_parts(self._model.target.info, {"mean": mean, **extras})
+
+    def _origin(self, row: Mapping[str, np.ndarray]) -> Any:
+        if self._close is not None:
+            return np.array(self._close.step(row))[:, 0]
+        return 0.5 if self._model.target.kind == "direction" else 0.0
 
     def settle(self) -> None:
         """Do now, between two rows, what the next forecast would otherwise have to wait for."""

@@ -521,9 +521,9 @@ class LSTM(Parameters):
         unknown = np.flatnonzero(for_time == UNKNOWN_TIME)
         if len(unknown):
             for_time[unknown] = upcoming(bars, target.info.horizon)[-len(unknown) :]
-        return Forecast(bars.time[first:], bars.symbols, target=target.info, for_time=for_time, **self._joined(parts))
+        return Forecast(bars.time[first:], bars.symbols, target=target.info, for_time=for_time, **self.joined(parts))
 
-    def _joined(self, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    def joined(self, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Join the seeds' forecasts: means of points, quantiles and probabilities; the variance of the mixture."""
         joined: dict[str, Any] = {name: mean_of_seeds(values) for name, values in parts.items()}
         if "std" in parts:

@@ -8,6 +8,7 @@ import numpy as np
 from .._panel.tails import Tail
 from ..bars import Bars, require_bars
 from ..features import FeatureSet, field
+from ..forecast import ForecastRow
 from .baselines import level_of, side_by_side
 
 
@@ -40,8 +41,12 @@ class RecentBars:
 
     def step(self, row: Mapping[str, Any]) -> np.ndarray:
         """Take one closed row (as `Bars.row` gives it) and return the forecasts, float64 (n_symbols,)."""
+        return np.array(self.forecast(row).mean)
+
+    def forecast(self, row: Mapping[str, Any]) -> ForecastRow:
+        """Take one closed row and return everything that `predict` says of it."""
         bars = self._tail.append(row)
-        return np.array(self._model.predict(bars, start=int(bars.time[-1])).mean[0])
+        return self._model.predict(bars, start=int(bars.time[-1])).row(0)
 
     def settle(self) -> None:
         """There is nothing to do between two rows."""
@@ -85,6 +90,10 @@ class RecentFeatures:
         self._ring = np.concatenate([self._ring[1:], self._stepper.step(row)[None]])
         said = self._model.said(side_by_side(self._ring, len(self._ring), len(self._ring) - 1))[0]
         return said if self._close is None else level_of(self._model.target, self._close.step(row)[:, 0], said)
+
+    def forecast(self, row: Mapping[str, Any]) -> ForecastRow:
+        """Take one closed row and return everything that `predict` says of it: the point."""
+        return ForecastRow(self._model.target.info, self.step(row))
 
     def settle(self) -> None:
         """There is nothing to do between two rows."""

@@ -16,6 +16,7 @@ import numpy as np
 from ..bars import Bars, State
 from ..errors import InputError, SetupError, did_you_mean
 from ..features.windows import Windows, broken_cells, check_lookback
+from ..forecast import ForecastRow, row_of_parts
 from ..native import core
 from .network import bind, make_engine, mean_of_seeds, steps_by_row, symbol_numbers
 
@@ -86,6 +87,26 @@ class Stream:
         if state is not None:
             state = np.asarray(state, dtype=np.uint8)
         return self._served.step(raw, state)
+
+    def forecast(self, row: "Mapping[str, Any] | np.ndarray", state: Any = None) -> ForecastRow:
+        """Take one closed row, as `step` does, and return everything `predict` says of it: deviations, quantiles, ...
+
+        Where the network says more than a point, the first call turns the stream to reading all of its outputs.
+        """
+        target = self._model.target_.info
+        if self._model.n_outputs == 1 and self._model.loss_.plain:
+            return ForecastRow(target, self.step(row, state))
+        if isinstance(self._served, _States) and self._served.points:
+            full = _States(self._model, self.symbols, self._stepper, points=False)
+            full.restore(self._served.snapshot())
+            self._served = full
+        self.step(row, state)
+        parts = {name: values[:, np.newaxis] for name, values in self._served.said.items()}
+        said: dict[str, Any] = {}
+        for name, values in self._model.joined(parts).items():
+            keyed = values if isinstance(values, Mapping) else {None: values}
+            said |= {name if key is None else f"{name}/{key}": array[0] for key, array in keyed.items()}
+        return row_of_parts(target, said)
 
     def tick(self, row: "float | Sequence[float] | np.ndarray") -> float:
         """Take one closed row of a stream of one symbol, the raw columns in the order of `inputs`; the forecast."""
@@ -160,9 +181,10 @@ def way_of(model: Any, n_symbols: int) -> str:
 class _States:
     """The native ticker: features, scaling, networks and their mean in one call."""
 
-    def __init__(self, model: Any, symbols: Sequence[str], stepper: Any):
+    def __init__(self, model: Any, symbols: Sequence[str], stepper: Any, points: bool = True):
         self._model, self._symbols, self._stepper = model, symbols, stepper
-        self._plain, carry = model.loss_.plain, model.context == "carry"
+        self.points, carry = points and model.loss_.plain, model.context == "carry"
+        self.said: dict[str, np.ndarray] = {}  # of the latest row, (n_seeds, n_symbols, ...) each, unless only points
         n_features = len(model.program_)
         self._ticker = core.Ticker(
             stepper.native,
@@ -173,11 +195,11 @@ class _States:
             carry=carry,
             n_seeds=int(model.seeds),
             n_outputs=int(model.n_outputs),
-            raw=not self._plain,
+            raw=not self.points,
             floor=model.target_.info.kind == "volatility",
         )
         self._by_hand = stepper.native is None
-        shape = (len(symbols),) if self._plain else (int(model.seeds), len(symbols), int(model.n_outputs))
+        shape = (len(symbols),) if self.points else (int(model.seeds), len(symbols), int(model.n_outputs))
         self._shape, self._carry = shape, carry
         for columns, nets in model.nets_for(symbols):
             for seed, net in enumerate(nets):
@@ -195,21 +217,21 @@ class _States:
             row = self._stepper.step(row)
         out = np.empty(self._shape)
         self._ticker.step(row, state, out)
-        return out if self._plain else self._read(out)
+        return out if self.points else self._read(out)
 
     def _read(self, raw: np.ndarray) -> np.ndarray:
         """Return what outputs (n_seeds, n_symbols, n_outputs) say, mean over the seeds."""
-        said = np.full(raw.shape[:2], np.nan)
+        self.said, shape = {"mean": np.full(raw.shape[:2], np.nan)}, raw.shape[:2]
         ready = ~np.isnan(raw[0, :, 0])
         for columns, nets in self._model.nets_for(self._symbols):
             columns = columns[ready[columns]]
             for seed, net in enumerate(nets):
                 if len(columns):
-                    said[seed, columns] = net.said(self._model, raw[seed, columns])["mean"]
-        return mean_of_seeds(said)
+                    _put(self.said, net.said(self._model, raw[seed, columns]), shape, seed, columns)
+        return mean_of_seeds(self.said["mean"])
 
     def tick(self, row: Any) -> float:
-        if self._plain and not self._by_hand:
+        if self.points and not self._by_hand:
             return self._ticker.tick(row)
         return _one(self, row, len(self._symbols))
 
@@ -235,6 +257,7 @@ class _Windows:
         n_features = len(model.program_)
         self._ring = np.full((model.lookback, len(symbols), n_features), np.nan)
         self._engines = []
+        self.said: dict[str, np.ndarray] = {}  # of the latest row, (n_seeds, n_symbols, ...) each
         for columns, nets in model.nets_for(symbols):
             for seed, net in enumerate(nets):
                 engine = make_engine(model, n_features, seed=0)
@@ -250,14 +273,15 @@ class _Windows:
         if state is not None:
             features[np.isin(state, (State.MISSING, State.HALTED))] = np.nan
         self.feed(features[np.newaxis])
-        said = np.full((self._model.seeds, self._ring.shape[1]), np.nan)
+        shape = (self._model.seeds, self._ring.shape[1])
+        self.said = {"mean": np.full(shape, np.nan)}
         windows = Windows.over(self._ring, len(self._ring))
         for seed, columns, engine, net in self._engines:
             ready = windows.take(np.isin(windows.columns, columns))
             if len(ready):
                 bind(engine, ready, net.inputs, self._numbers)
-                said[seed, ready.columns] = net.said(self._model, engine.predict(ready.starts))["mean"]
-        return mean_of_seeds(said)
+                _put(self.said, net.said(self._model, engine.predict(ready.starts)), shape, seed, ready.columns)
+        return mean_of_seeds(self.said["mean"])
 
     def tick(self, row: Any) -> float:
         return _one(self, row, self._ring.shape[1])
@@ -271,6 +295,14 @@ class _Windows:
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
         self._ring = np.full_like(self._ring, np.nan)
         self.feed(np.asarray(snapshot["rows"], dtype=np.float64))
+
+
+def _put(said: dict[str, np.ndarray], parts: Mapping[str, np.ndarray], shape: Any, seed: int, columns: Any) -> None:
+    """Write what a network says about some columns where it belongs, NaN for the others."""
+    for name, values in parts.items():
+        if name not in said:
+            said[name] = np.full((*shape, *values.shape[1:]), np.nan)
+        said[name][seed, columns] = values
 
 
 def _one(served: "_States | _Windows", row: Any, n_symbols: int) -> float:

@@ -230,8 +230,12 @@ def _streams(strategy: Strategy, part: Bars, said: Mapping[str, np.ndarray]) -> 
         stream = strategy.forecaster.stream(part.until(int(part.time[-n - 1])))
     except InputError:  # it says itself that it has none
         return None
-    told = np.array([stream.step(part.row(len(part) - n + k)) for k in range(n)])
-    return _apart(said["mean"], told) == 0.0
+    rows = [stream.forecast(part.row(len(part) - n + k)) for k in range(n)]
+    told = [{"mean": row.mean, **row.extras()} for row in rows]
+    names = set(said) - {"weights"}
+    return all(set(one) == names for one in told) and all(
+        _apart(said[name], np.array([one[name] for one in told])) == 0.0 for name in names
+    )
 
 
 def _apart(kept: Any, now: Any) -> float:

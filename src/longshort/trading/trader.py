@@ -17,7 +17,7 @@ import numpy as np
 
 from ..bars import State
 from ..errors import InputError
-from ..forecast import Forecast, ForecastRow, Policy, Refusal, View
+from ..forecast import Forecast, ForecastRow, Policy, Refusal, Streaming, View
 from ..orders import (
     CLOSE,
     MICRO,
@@ -95,8 +95,10 @@ class Streamed:
         row = {name: getattr(event, name) for name in ("open", "high", "low", "close", "volume", "state")}
         row["split"] = ones if event.split is None else event.split
         row["dividend"] = zeros if event.dividend is None else event.dividend
-        mean = self.stream.step({k: v for k, v in row.items() if v is not None})
-        return ForecastRow(self.target, np.asarray(mean, np.float64))
+        given = {k: v for k, v in row.items() if v is not None} | {"time": event.time}
+        if isinstance(self.stream, Streaming):
+            return self.stream.forecast(given)
+        return ForecastRow(self.target, np.asarray(self.stream.step(given), np.float64))
 
 
 class Trader:
