@@ -75,7 +75,16 @@ beside. Load what it was made for, or train it on these bars.
 
     def __post_init__(self):
         for name in ("symbols", "fields"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            value = tuple(getattr(self, name))
+            if not value or not all(isinstance(one, str) for one in value):
+                raise InputError(f"A contract's {name} must be names, at least one, was {getattr(self, name)!r}.")
+            object.__setattr__(self, name, value)
+        kinds = {"bar_size": str, "calendar": str | None, "currency": str, "until": int | None, "digest": str}
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(
+                    f"A contract's {name} must be {getattr(kind, '__name__', kind)}, was {getattr(self, name)!r}."
+                )
         if self.adjustment != "forward":
             raise InputError(f"Bars are adjusted forward, so adjustment must be 'forward', was {self.adjustment!r}.")
 

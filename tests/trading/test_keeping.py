@@ -4,7 +4,9 @@ import json
 import os
 import shutil
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from longshort import models as m
 from longshort import portfolio as p
 from longshort.data import synthetic
 from longshort.errors import ArtifactError, InputError, NotFitted
+from longshort.evaluation import judge
 from longshort.orders import Costs
 from longshort.trading import golden
 from longshort.trading.keeping import read
@@ -102,7 +105,7 @@ def test_what_lies_in_the_directory_is_data(saved):
 def test_the_evidence_is_kept_with_it(saved):
     _, study, path = saved
     kept = read(path)
-    assert kept.evidence["verdict"]["sentence"] == study.verdict().sentence
+    assert kept.evidence["verdict"]["sentence"] == judge(study.evidence()).sentence
     assert kept.evidence["ledger"]["head"] == ledger.Ledger(path.parent).records()[-1].digest
     assert kept.evidence["study"]["forecasts"] == study.forecast.digest
     assert kept.costs == Costs(half_spread_bp=1.0)
@@ -113,7 +116,7 @@ def test_the_model_card_says_what_is_known_and_what_it_is_not_for(saved):
     card, facts = (path / "model-card.md").read_text(), json.loads((path / "card.json").read_text())
     for section in ("Model", "Intended use", "What it is not for", "Training data", "Evaluation", "Verdict", "Caveats"):
         assert f"\n## {section}\n" in card
-    assert study.verdict().sentence in card
+    assert judge(study.evidence()).sentence in card
     assert strategy.contract.digest in card
     assert "2014-01-02 to 2016-12-30" in card
     assert facts["study"]["trials"] == 1
@@ -195,7 +198,8 @@ def resealed(folder: Path, **changes) -> None:
     version = changes.pop("version", found.version)
     kind = changes.pop("kind", found.kind)
     parts = changes.pop(
-        "parts", {name: shutil.copytree(path, folder.parent / name) for name, path in found.parts.items()}
+        "parts",
+        {name: shutil.copytree(path, folder.parent / name, dirs_exist_ok=True) for name, path in found.parts.items()},
     )
     given = {"tensors": found.tensors, "documents": found.documents, "texts": found.texts} | changes
     shutil.rmtree(folder)
@@ -223,6 +227,39 @@ def test_what_this_version_cannot_read_is_refused_though_its_hashes_are_right(co
         resealed(copied, texts={"strategy.toml": text.replace(*changed[wrong])})
     with pytest.raises(ArtifactError):
         ls.load_strategy(copied)
+
+
+NONSENSE = (None, 3, "x", [], {}, -1.5, True, [[1]], {"kind": "LSTM"}, "none", 2**70)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the way to everything inside a document."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*path, key))
+
+
+@pytest.mark.parametrize("seed", [*range(40), *(pytest.param(k, marks=pytest.mark.full) for k in range(40, 400))])
+def test_nonsense_under_right_hashes_is_refused_or_read_never_a_crash(saved, tmp_path, seed):
+    rng, folder = np.random.default_rng(seed), tmp_path / "x"
+    shutil.copytree(saved[2], folder)
+    documents = artifact.load(folder, "strategy", allow_nan={"golden"}).documents
+    name = ("contract", "golden", "golden", "evidence", "card")[rng.integers(5)]
+    ways = [way for way in places(documents[name]) if 0 < len(way) < 4]
+    path, value = ways[rng.integers(len(ways))], NONSENSE[rng.integers(len(NONSENSE))]
+    inner = documents[name]
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    resealed(folder, documents=documents)
+    try:
+        strategy = ls.load_strategy(folder)
+    except ArtifactError:
+        assert not verify_strategy(folder).ok
+    else:
+        assert isinstance(strategy, ls.Strategy)
+        str(verify_strategy(folder))
 
 
 def test_another_forecaster_under_right_hashes_is_found_by_the_golden_windows(copied, bars, tmp_path):
@@ -373,6 +410,14 @@ def test_verifying_with_other_data_fails_and_with_other_history_says_so(saved, b
     later = verify_strategy(path, bars.since("2015-01-01"))
     assert later.ok
     assert "the bars it learned from were others" in str(later)
+
+
+def test_a_backtest_of_a_loaded_strategy_on_other_bars_is_refused(saved, bars):
+    _, study, path = saved
+    strategy = ls.load_strategy(path)
+    assert ls.backtest(strategy, study).order_hash == ls.backtest(saved[0], study).order_hash
+    with pytest.raises(InputError, match="bar_size must be 1D, was 1W"):
+        ls.backtest(strategy, None, bars.resample("1W"))
 
 
 def test_verifying_notices_a_ledger_that_was_begun_anew(saved, tmp_path):

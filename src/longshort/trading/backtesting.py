@@ -9,6 +9,7 @@ from ..bars import Bars, require_bars
 from ..errors import InputError, LedgerError
 from ..forecast import Forecast
 from ..orders import CLOSE, MICRO, Costs, Fill, MarketEvent, Money, Posting
+from ..strategy import Strategy
 from .broker import Execution, SimulatedBroker
 from .history import History
 from .result import BacktestResult
@@ -77,6 +78,8 @@ def backtest(
     3
     """
     forecast, bars = _forecast_of(study_or_forecast, bars)
+    if isinstance(strategy, Strategy):
+        strategy.check(bars)
     start, stop = _span(forecast, bars)
     listed = _instruments(bars, instruments)
     costs, execution = costs or Costs(), execution or Execution()
@@ -230,7 +233,7 @@ def _name(strategy: Any) -> str:
 
 def _described(strategy: Any, policy: Any, limits: Any) -> dict[str, Any]:
     if callable(getattr(strategy, "to_dict", None)) and not isinstance(strategy, type):
-        return strategy.to_dict()
+        return {name: value for name, value in strategy.to_dict().items() if name != "contract"}  # fitted or not
     return {"policy": policy.to_dict(), "limits": None if limits is None else limits.to_dict()}
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..bars import Bars
 from ..errors import InputError
-from ..forecast import Forecast, View
+from ..forecast import Forecast, Streaming, View
 from ..native import core, isa
 from ..strategy import Strategy
 
@@ -229,6 +229,8 @@ def _streams(strategy: Strategy, part: Bars, said: Mapping[str, np.ndarray]) -> 
     try:
         stream = strategy.forecaster.stream(part.until(int(part.time[-n - 1])))
     except InputError:  # it says itself that it has none
+        return None
+    if not isinstance(stream, Streaming):
         return None
     rows = [stream.forecast(part.row(len(part) - n + k)) for k in range(n)]
     told = [{"mean": row.mean, **row.extras()} for row in rows]

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import artifact, ledger
-from ..errors import ArtifactError, InputError
+from ..errors import ArtifactError, InputError, LongshortError
 from ..models.nesting import CLASSES, class_of
 from ..strategy import NEVER, Contract, Strategy
 from . import golden
@@ -140,7 +140,10 @@ def load_strategy(path: str | os.PathLike[str]) -> Strategy:
     longshort.errors.ArtifactError: There is nothing at .../runs/nothing. Check the path, or save there first.
     """
     kept = read(path)
-    replay = golden.replayed(kept.strategy, *kept.golden)
+    try:
+        replay = golden.replayed(kept.strategy, *kept.golden)
+    except (LongshortError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise ArtifactError(f"{kept.path}: its golden windows cannot be replayed: {error}. Train it again.") from error
     if not replay.ok:
         raise ArtifactError(f"{kept.path} does not say what it said when it was saved: {replay}. Train it again.")
     return kept.strategy

@@ -1,11 +1,12 @@
 """Verifying a saved strategy: a checklist that anybody can run before anything depends on it."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import ledger
-from ..errors import ArtifactError, InputError, LedgerError
+from ..errors import ArtifactError, InputError, LedgerError, LongshortError
 from . import golden
 from .keeping import folder_of, read
 
@@ -85,20 +86,25 @@ def verify_strategy(path: str | os.PathLike[str], bars: "Bars | None" = None, no
         kept = read(folder)
     except ArtifactError as error:
         return Verification(str(folder), (Check("every byte", False, str(error)),))
-    strategy, contract = kept.strategy, kept.strategy.contract
-    assert contract is not None
-    checks = [
-        Check(
-            "every byte", True, f"{kept.n_files} files as written by longshort {kept.written_by}, {kept.digest[:16]}"
-        ),
-        _description(kept),
-        _golden(kept),
-        _bars(contract, bars),
-        _ledger(kept, folder),
-        _verdict(kept),
-        _age(strategy, now),
-    ]
+    written = f"{kept.n_files} files as written by longshort {kept.written_by}, {kept.digest[:16]}"
+    asked: dict[str, Callable[[], Check]] = {
+        "description": lambda: _description(kept),
+        "golden windows": lambda: _golden(kept),
+        "data contract": lambda: _bars(kept, bars),
+        "ledger": lambda: _ledger(kept, folder),
+        "verdict": lambda: _verdict(kept),
+        "age": lambda: _age(kept, now),
+    }
+    checks = [Check("every byte", True, written), *(_answer(name, ask) for name, ask in asked.items())]
     return Verification(str(folder), tuple(checks))
+
+
+def _answer(name: str, ask: Callable[[], Check]) -> Check:
+    """Return what a check found; a document that cannot be read has failed it."""
+    try:
+        return ask()
+    except (LongshortError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        return Check(name, False, f"cannot be read: {error}")
 
 
 def _description(kept: Any) -> Check:
@@ -109,14 +115,12 @@ def _description(kept: Any) -> Check:
 
 
 def _golden(kept: Any) -> Check:
-    try:
-        replay = golden.replayed(kept.strategy, *kept.golden)
-    except (InputError, KeyError, TypeError, ValueError) as error:
-        return Check("golden windows", False, f"they cannot be replayed: {error}")
+    replay = golden.replayed(kept.strategy, *kept.golden)
     return Check("golden windows", replay.ok, str(replay))
 
 
-def _bars(contract: Any, bars: "Bars | None") -> Check:
+def _bars(kept: Any, bars: "Bars | None") -> Check:
+    contract = kept.strategy.contract
     if bars is None:
         some = ", ".join(contract.symbols[:5]) + (", ..." if len(contract.symbols) > 5 else "")
         return Check("data contract", None, f"{some}; {contract.bar_size}, {contract.calendar}, {contract.currency}")
@@ -151,10 +155,10 @@ def _verdict(kept: Any) -> Check:
     return Check("verdict", True if found["exit_code"] == 0 else None, found["sentence"])
 
 
-def _age(strategy: Any, now: Any) -> Check:
+def _age(kept: Any, now: Any) -> Check:
     from ..clock import as_date
 
-    due = strategy.due
+    due = kept.strategy.due
     if due is None:
         return Check("age", None, "it is never to be fitted anew")
     if now is None:
