@@ -235,9 +235,19 @@ def test_a_bracket_for_a_position_just_opened():
     tape = Tape(Limits(stop_loss=0.05, take_profit=0.1, atr_stop=1.0, atr_window=1))
     tape.bar(100.0, held=False)
     tape.bar(100.0, 101.0, 99.0, held=False)  # true range 2
-    assert tape.step.exits.bracket(0, 50.0, 1) == pytest.approx((48.0, 55.0))
-    assert tape.step.exits.bracket(0, 50.0, -1) == pytest.approx((52.0, 45.0))
-    assert np.isnan(Limits(time_stop=2).stepper(("A",)).exits.bracket(0, 50.0, 1)).all()
+    assert tape.step.bracket(0, 50.0, 1) == pytest.approx((48.0, 55.0))
+    assert tape.step.bracket(0, 50.0, -1) == pytest.approx((52.0, 45.0))
+    assert np.isnan(Limits(time_stop=2).stepper(("A",)).bracket(0, 50.0, 1)).all()
+    assert Limits().stepper(("A",)).bracket is None
+
+
+@pytest.mark.parametrize(("low", "expected"), [(94.0, (0.0, ["cooldown"])), (96.0, (0.5, []))])
+def test_a_position_opened_and_stopped_within_one_bar_waits_too(low, expected):
+    tape = Tape(Limits(stop_loss=0.05))
+    tape.bar(100.0, held=False, target=0.5)
+    tape.step.bracket(0, 100.0, 1)
+    assert tape.bar(97.0, 101.0, low, held=False, target=0.5)[:2] == expected
+    assert tape.bar(97.0, held=False, target=0.5)[:2] == (0.5, [])
 
 
 RULES = st.fixed_dictionaries(

@@ -78,3 +78,18 @@ def test_the_drawdown_breaker_ends_trading_for_good():
     result = backtest(Plan(EqualWeight(), Limits(max_drawdown=0.25)), None, bars, costs=Costs.none())
     assert 0.25 < 1 - result.equity[-1] / 100_000 < 0.28
     assert {r.limit for r in result.refusals} == {"max_drawdown"}
+
+
+def test_a_position_is_protected_from_its_first_bar_and_not_bought_back_at_once():
+    close = np.array([100.0, 100.0, 91.0, 100.0, 100.0, 100.0])
+    open_ = np.array([100.0, 100.0, 100.0, 91.0, 100.0, 100.0])
+    fields = {"open": open_, "high": np.maximum(open_, close), "low": np.minimum(open_, close), "close": close}
+    bars = synthetic.random_walk(6, seed=0)
+    bars = type(bars).from_arrays(bars.time, ("DIP",), fields)
+    buy = np.array([0.0, 0.5, 0.5, 0.5, 0.5, 0.5])
+    plan = Plan(lambda view: np.array([buy[np.searchsorted(bars.time, view.time)]]), Limits(stop_loss=0.05, cooldown=1))
+    result = backtest(plan, None, bars, costs=Costs.none())
+    assert len(result.fills) == 3  # bought at 100, stopped at 95 in the same bar, bought a bar later than asked
+    assert result.weights[2] == 0
+    assert result.weights[3] == 0
+    assert result.weights[4] == pytest.approx(0.5, abs=0.01)

@@ -46,6 +46,13 @@ def test_a_day_of_weaker_forecasts_is_invested_less_and_a_stronger_one_no_more()
     assert step(view([0.05])) == [1.0]
 
 
+def test_a_missing_forecast_makes_the_others_no_weaker():
+    step = LongShort().stepper(("A", "B", "C"))
+    np.testing.assert_allclose(step(view([0.01, 0.01, 0.01])), [1 / 3] * 3)
+    np.testing.assert_allclose(step(view([0.01, 0.01, np.nan])), [0.5, 0.5, np.nan])
+    np.testing.assert_allclose(step(view([0.01, 0.01, 0.01])), [1 / 3] * 3)
+
+
 def test_memory_of_one_bar_compares_symbols_only():
     step = LongShort(memory=1).stepper(("A", "B"))
     for size in (0.01, 0.0001):
@@ -316,3 +323,20 @@ def test_a_plain_function_is_a_policy():
 def test_arguments_that_make_no_sense_are_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_volatility_target_scales_a_small_portfolio_up_to_gross_and_no_further():
+    covariance = np.diag([0.01**2, 0.01**2])
+    small = Sign(gross=0.2)
+    got = weights(VolatilityTarget(small, target=0.06, gross=0.9), [0.01, -0.01], covariance=covariance)
+    np.testing.assert_allclose(got, np.array([1, -1]) * 0.06 / (0.01 * np.sqrt(2 * 252)))
+    got = weights(VolatilityTarget(small, target=0.5, gross=0.9), [0.01, -0.01], covariance=covariance)
+    np.testing.assert_allclose(got, [0.45, -0.45])
+
+
+def test_volatility_target_counts_the_positions_it_leaves_alone():
+    policy = VolatilityTarget(Sign(), target=0.05)
+    covariance = np.diag([0.01**2, 0.01**2])
+    got = weights(policy, [0.01, np.nan], covariance=covariance, seen={"weights": [0.0, 0.8]})
+    whole = 0.01 * np.sqrt(252) * np.hypot(1.0, 0.8)
+    np.testing.assert_allclose(got, [0.05 / whole, np.nan])

@@ -77,6 +77,12 @@ def test_too_much_of_what_is_kept_shrinks_with_everything_else():
     assert np.isnan(at_once(Limits(), [NAN, NAN], weights=[0.52, -0.52])[0]).all()  # within the band
 
 
+def test_kept_positions_count_to_the_edge_of_the_band():
+    for weight, expected in ((0.524, NAN), (0.526, 0.5)):
+        allowed = at_once(Limits(), [NAN, NAN], weights=[weight, -weight])[0]
+        np.testing.assert_allclose(allowed, [expected, -expected])
+
+
 def test_the_lower_of_gross_and_leverage_counts_and_is_named():
     assert at_once(Limits(max_gross=2, max_leverage=1.5), [1, 1])[1][0].limit == "max_leverage"
     allowed, (refusal,) = at_once(Limits(max_gross=1.5, max_leverage=2, max_net=2, max_turnover=2), [1, 1])
@@ -140,6 +146,14 @@ def test_too_few_independent_bets_may_only_be_reduced():
     allowed, (refusal,) = limits.stepper(SYMBOLS[:2]).weights(unknown, np.array([0.2, 0.5]))
     np.testing.assert_allclose(allowed, [0.2, 0.0])
     assert np.isnan(refusal.value)
+
+
+def test_concentration_of_what_is_kept_is_cut_only_beyond_the_band():
+    limits = Limits(min_effective_bets=4, band=0.1)
+    assert np.isnan(at_once(limits, [NAN, NAN], weights=[0.54, 0.0])[0]).all()  # cap 0.5
+    allowed, (refusal,) = at_once(limits, [NAN, NAN], weights=[0.56, 0.0])
+    np.testing.assert_allclose(allowed, [0.5, 0.0])
+    assert refusal.limit == "min_effective_bets"
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(1, 10))

@@ -50,6 +50,7 @@ class Exits:
         self._best, self._last, self._distance, self._ratchet = nan, nan, nan, nan
         self._ranges = TrueRange(n_symbols, limits.atr_window) if limits.atr_stop is not None else None
         self._remembers = limits.trailing_stop is not None or limits.atr_stop is not None
+        self._opened: dict[int, tuple[int, float, float]] = {}  # since the last decision
         self._time: int | None = None
         self._open = False
         self.quiet = True
@@ -81,6 +82,8 @@ class Exits:
             self._follow(view)
         elif self.why:
             self.close, self.why, self.astray = self._none, [], self._none
+        if self._opened:
+            self._note_gone_again(view)
         self._last = np.where((view.price > 0) & (view.price < np.inf), view.price, self._last)
         self._open = held
         held_back = any(np.count_nonzero(which) for which in (self._wait, self.unready, self.astray))
@@ -111,6 +114,17 @@ class Exits:
         hit = self._side * (worst - self.stop * scale) <= 0
         hit |= self._side * (best - self.target * scale) >= 0
         self._start_wait(gone & hit, self._limits.cooldown)
+
+    def _note_gone_again(self, view: View) -> None:
+        """Start the wait where a position was opened and closed within the bar, which touched its bracket."""
+        for j, (side, stop, target) in self._opened.items():
+            worst, best = (view.low[j], view.high[j]) if side > 0 else (view.high[j], view.low[j])
+            touched = side * (worst - stop) <= 0 or side * (best - target) >= 0
+            if touched and not view.shares[j] * side > 0:
+                gone = np.arange(len(view.shares)) == j
+                self._wait = np.where(gone, self._limits.cooldown, self._wait)
+                self.blocked_side = np.where(gone, side, self.blocked_side)
+        self._opened = {}
 
     def _start_wait(self, which: np.ndarray, bars: int) -> None:
         self._wait = np.where(which, bars, self._wait)
@@ -198,7 +212,10 @@ class Exits:
         return ""
 
     def bracket(self, j: int, entry_price: float, side: int) -> tuple[float, float]:
-        """Return stop and target of a position in symbol j just opened at `entry_price`, NaN for none."""
+        """Return stop and target of a position in symbol j just opened at `entry_price`, NaN for none.
+
+        For the rest of the bar, until `observe` sees the position.
+        """
         limits = self._limits
         stops = [entry_price * (1.0 - side * f) for f in (limits.stop_loss, limits.trailing_stop) if f is not None]
         if self._ranges is not None and limits.atr_stop is not None:
@@ -206,4 +223,6 @@ class Exits:
         known = [stop for stop in stops if stop > 0]
         stop = float("nan") if not known else max(known) if side > 0 else min(known)
         target = float("nan") if limits.take_profit is None else entry_price * (1.0 + side * limits.take_profit)
-        return stop, target if target > 0 else float("nan")
+        target = target if target > 0 else float("nan")
+        self._opened[j] = (side, stop, target)
+        return stop, target

@@ -1,6 +1,7 @@
 """`Limits` at work: one decision after the other, in the order of the list in `risk.py`."""
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,12 +28,25 @@ class LimitsAtWork:
         The bounds.
     symbols : tuple of str
         Columns of every view.
+
+    Attributes
+    ----------
+    breaker : Breaker
+        Drawdown and daily loss.
+    exits : Exits or None
+        Stops and targets; None where there is no such rule.
+    bracket : callable or None
+        ``bracket(column, entry_price, side)`` gives stop and target of a position opened since the last decision. They
+        protect it in that bar; from its close on `levels` does.
     """
 
     def __init__(self, limits: "Limits", symbols: tuple[str, ...]):
         self.limits, self.symbols = limits, symbols
         self.breaker = Breaker(limits)
         self.exits = Exits(limits, len(symbols)) if limits.has_exits() else None
+        self.bracket: Callable[[int, float, int], tuple[float, float]] | None = (
+            None if self.exits is None else self.exits.bracket
+        )
         self._restricted = _sides(limits, symbols)
         self._sectors = _sectors(limits, symbols)
         bets = limits.max_gross / math.sqrt(limits.min_effective_bets)
@@ -74,15 +88,6 @@ class LimitsAtWork:
             return None
         self.exits.observe(view)
         return self.exits.stop, self.exits.target
-
-    def bracket(self, j: int, entry_price: float, side: int) -> tuple[float, float]:
-        """Return stop and target of a position in symbol j just opened at `entry_price`, NaN for none.
-
-        They protect it in the bar in which it is opened; from that bar's close on `levels` does.
-        """
-        if self.exits is None:
-            return math.nan, math.nan
-        return self.exits.bracket(j, entry_price, side)
 
     def reset(self) -> None:
         """Close an open breaker by hand. Drawdown is measured anew from the equity of the next decision."""
