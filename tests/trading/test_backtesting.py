@@ -162,7 +162,7 @@ def test_a_result_prints_and_becomes_tables():
     assert text.startswith("Backtest of a rule: 200 rows")
     assert all(word in text for word in ("Sharpe", "bp paid per traded value", "equal exposure", "No evidence"))
     assert result.verdict().sentence in result._repr_html_().replace("&#x27;", "'")
-    for what in ("account", "positions", "weights", "trades", "fills", "orders", "refusals", "costs"):
+    for what in ("account", "positions", "weights", "profits", "trades", "fills", "orders", "refusals", "costs"):
         frame = result.to_pandas(what)
         assert len(frame) == {"trades": len(result.trades()), "fills": len(result.fills)}.get(
             what, {"orders": len(result.orders), "refusals": len(result.refusals)}.get(what, 200)

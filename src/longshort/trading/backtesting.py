@@ -203,7 +203,7 @@ class _Record:
             "equity": self.equity / MICRO,
             "cash": self.cash / MICRO,
             "positions": self.shares,
-            "prices": self.prices,
+            "prices": np.rint(self.prices * MICRO) / MICRO,
             "totals": {kind: self.totals[:, k] / MICRO for k, kind in enumerate(kinds)},
         }
         for array in (*(found[name] for name in ("equity", "cash", "positions", "prices")), *found["totals"].values()):

@@ -59,7 +59,7 @@ class History:
         sessions = bars.dates.astype(np.int64)
         last = np.append(np.diff(sessions) != 0, True)
         returns = returns_of(bars, derived)
-        volume = bars["volume"][derived] if "volume" in bars else None
+        volume = usual_volume(bars, derived)
         cut = self.start - first
         steps = zip(
             bars.time[rows].tolist(),
@@ -72,7 +72,7 @@ class History:
             _actions(bars.dividend[rows], 0.0),
             returns[cut:],
             _before(usual(np.abs(returns), USUAL))[cut:] * 1.25,
-            [None] * len(returns[cut:]) if volume is None else _before(usual(volume, USUAL))[cut:],
+            [None] * len(returns[cut:]) if volume is None else _before(volume)[cut:],
             strict=True,
         )
         opens = "open" in bars
@@ -155,7 +155,8 @@ class Live:
     def _usual(self) -> tuple[Any, Any]:
         returns = returns_of(self.bars)
         sigma = usual(np.abs(returns), USUAL)[-1] * 1.25
-        return sigma, usual(self.bars["volume"], USUAL)[-1] if "volume" in self.bars else None
+        volume = usual_volume(self.bars)
+        return sigma, None if volume is None else volume[-1]
 
     def _session(self, time: int) -> int:
         return int(clock.local_dates(np.array([time]), self.bars.calendar)[0].astype(np.int64))
@@ -188,13 +189,22 @@ def returns_of(bars: Bars, rows: slice = slice(None)) -> np.ndarray:
     return out
 
 
-def usual(values: np.ndarray, bars: int) -> np.ndarray:
-    """Return the mean of the last rows that are finite, (n, n_symbols), lag by lag: a feed gets the same bits."""
+def usual_volume(bars: Bars, rows: slice = slice(None)) -> np.ndarray | None:
+    """Return the mean volume of the last `USUAL` bars at each row, in shares of that row; None without volumes."""
+    return usual(bars["volume"][rows], USUAL, bars.split_factor[rows]) if "volume" in bars else None
+
+
+def usual(values: np.ndarray, bars: int, scale: np.ndarray | None = None) -> np.ndarray:
+    """Return the mean of the last rows that are finite, (n, n_symbols), lag by lag: a feed gets the same bits.
+
+    With `scale`, older values are multiplied by how much it has grown since.
+    """
     total, count = np.zeros(values.shape), np.zeros(values.shape)
     finite = np.isfinite(values)
     known = np.where(finite, values, 0.0)
     for lag in range(min(bars, len(values))):
-        total[lag:] += known[: len(values) - lag]
+        older = known[: len(values) - lag]
+        total[lag:] += older if scale is None else older * (scale[lag:] / scale[: len(values) - lag])
         count[lag:] += finite[: len(values) - lag]
     return np.divide(total, count, out=np.full(values.shape, np.nan), where=count > 0)
 

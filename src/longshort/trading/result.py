@@ -42,7 +42,7 @@ class BacktestResult:
     positions : float array (n, n_symbols)
         Shares held at each close.
     prices : float array (n, n_symbols)
-        Last raw close, at which positions are valued.
+        Last raw close to the millionth, at which positions are valued; 0 before the first.
     totals : mapping of str to float array (n,)
         Paid (below zero) and received by kind up to each row: commission, spread, impact, borrow, financing, dividend,
         lieu, split, deposit. Spread and impact are inside the prices of fills.
@@ -138,6 +138,21 @@ class BacktestResult:
         return (
             self.account.instruments[self.account.index[fill.symbol]].value_micro(fill.lots, fill.price_micro) / MICRO
         )
+
+    @cached_property
+    def profits(self) -> np.ndarray:
+        """What each symbol earned in each row, (n, n_symbols), dividends and commissions included.
+
+        With the cost of borrowing shares and cash, which belong to no symbol, they add up to the change of equity.
+        """
+        out = np.diff(self.values, axis=0, prepend=self.values[:1] * 0.0)
+        for messages in (self.fills, self.postings):
+            for one in messages:
+                if one.symbol:
+                    row, column = int(np.searchsorted(self.time, one.time)), self.account.index[one.symbol]
+                    paid = one.cash_micro / MICRO if isinstance(one, Posting) else -self._value(one)
+                    out[row, column] += paid - (0.0 if isinstance(one, Posting) else one.commission_micro / MICRO)
+        return out
 
     @cached_property
     def order_hash(self) -> str:
@@ -248,7 +263,7 @@ class BacktestResult:
 
         Parameters
         ----------
-        what : {"account", "positions", "weights", "trades", "fills", "orders", "refusals", "costs"}
+        what : {"account", "positions", "weights", "trades", "fills", "orders", "refusals", "costs", "profits"}
             Row by row: equity, cash, returns, exposures, traded value and costs; shares held; weights; costs by kind.
             One by one: trades, fills, orders, refusals.
 
@@ -268,7 +283,7 @@ class BacktestResult:
             columns |= {"gross": np.abs(self.weights).sum(axis=1), "net": self.weights.sum(axis=1)}
             columns |= {"traded": self.traded, "costs": sum(self.costs.values())}
             return pd.DataFrame(columns, index=self.index)
-        if what in ("positions", "weights"):
+        if what in ("positions", "weights", "profits"):
             return pd.DataFrame(getattr(self, what), index=self.index, columns=symbols)
         if what == "costs":
             return pd.DataFrame(self.costs, index=self.index)
@@ -281,7 +296,7 @@ class BacktestResult:
         if what == "refusals":
             rows = [[getattr(r, name) for name in Refusal.__slots__] for r in self.refusals]
             return pd.DataFrame(rows, columns=list(Refusal.__slots__))
-        known = ("account", "positions", "weights", "trades", "fills", "orders", "refusals", "costs")
+        known = ("account", "positions", "weights", "trades", "fills", "orders", "refusals", "costs", "profits")
         raise UnknownName(f"There is no table {what!r}. {did_you_mean(what, known)}")
 
     def _fill_row(self, fill: Fill) -> list[Any]:
