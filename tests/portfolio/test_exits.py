@@ -305,3 +305,24 @@ def test_trailing_levels_never_move_back(seed, side, ranges):
             assert stop >= last - 1e-9
             last = stop
     assert np.isfinite(last)
+
+
+@pytest.mark.parametrize(
+    ("side", "high", "low", "touched"),
+    [
+        (1.0, 111.0, 99.0, True),
+        (1.0, 109.0, 99.0, False),
+        (1.0, 101.0, 94.0, True),
+        (-1.0, 101.0, 89.0, True),
+        (-1.0, 101.0, 91.0, False),
+        (-1.0, 106.0, 99.0, True),
+    ],
+)
+@pytest.mark.parametrize("within", [False, True], ids=["a bar later", "within its first bar"])
+def test_stops_and_targets_of_both_sides_start_the_wait(side, high, low, touched, within):
+    tape = Tape(Limits(stop_loss=0.05, take_profit=0.1), side=side)
+    tape.bar(100.0, held=not within, target=0.5 * side)
+    if within:
+        tape.step.bracket(0, 100.0, int(side))
+    allowed, refused = tape.bar(100.0, high, low, held=False, target=0.5 * side)[:2]
+    assert (allowed, refused) == ((0.0, ["cooldown"]) if touched else (0.5 * side, []))

@@ -462,5 +462,8 @@ def test_symbols_that_move_as_one_are_one_bet():
     assert effective_bets([0.5, 0.5], np.full((2, 2), 0.04)) == pytest.approx(1.0)
     # principal variances 1.5 and 0.5; a long-short pair stands wholly on the smaller one
     assert effective_bets([0.5, -0.5], [[1.0, 0.5], [0.5, 1.0]]) == pytest.approx(1.0)
+    # shares of the variance 80 and 20 %, entropy 0.5004
+    assert effective_bets([0.5, 0.5], np.diag([0.04, 0.01])) == pytest.approx(1.6494, abs=1e-4)
+    assert effective_bets([0.5, 0.5, 0.0], np.diag([0.04, 0.04, NAN])) == pytest.approx(2.0)
     with pytest.raises(InputError, match="shape"):
         effective_bets([0.5, 0.5], np.eye(3))
