@@ -128,11 +128,16 @@ def test_what_there_is_no_model_for_is_said(bars):
     with pytest.raises(NotFitted, match="no forecaster to predict with"):
         strategy.fitted(bars).predict(bars)
 
-    class Mute(m.HistoricalMean):
+
+def test_a_forecaster_without_a_stream_is_asked_about_all_bars_again(bars):
+    class Mute(m.AutoRegression):
         stream = property()
 
-    with pytest.raises(InputError, match="Mute has no stream"):
-        Strategy(Mute(RETURN)).fitted(bars).stream(bars)
+    fitted = Strategy(Mute(RETURN)).fitted(bars)
+    said = fitted.predict(bars).mean
+    stream = fitted.stream(bars.until(int(bars.time[-4])))
+    for t in range(len(bars) - 3, len(bars)):
+        assert stream.forecast(bars.row(t)).mean.tobytes() == said[t].tobytes()
 
 
 def test_a_strategy_describes_itself(bars):

@@ -19,7 +19,8 @@ import numpy as np
 from .bars import require_bars
 from .clock import Span, local_dates, next_sessions, shifted
 from .errors import InputError, NotFitted
-from .forecast import Forecast, Forecaster, Limit
+from .forecast import Forecast, Forecaster, Limit, Streaming
+from .models.recent import stream_of
 from .portfolio import Limits, LongShort, as_policy
 
 if TYPE_CHECKING:
@@ -222,16 +223,13 @@ class Strategy:
         self.check(bars)
         return self._forecaster("predict").predict(bars, start)
 
-    def stream(self, bars: "Bars") -> Any:
-        """Return a stream that answers row by row what `predict` would, of bars that the contract allows."""
+    def stream(self, bars: "Bars") -> Streaming:
+        """Return a stream that answers row by row what `predict` would, of bars that the contract allows.
+
+        A forecaster without a stream of its own is asked about the whole history at every row: exact, and slow.
+        """
         self.check(bars)
-        forecaster = self._forecaster("stream")
-        if not callable(getattr(forecaster, "stream", None)):
-            raise InputError(
-                f"{type(forecaster).__name__} has no stream, so it cannot answer row by row. Use predict, or a "
-                "forecaster of longshort.models."
-            )
-        return forecaster.stream(bars)
+        return stream_of(self._forecaster("stream"), bars)
 
     def _forecaster(self, verb: str) -> Any:
         if self.forecaster is None:

@@ -23,13 +23,14 @@ from .._panel.tails import Tail
 from ..bars import Bars, require_bars
 from ..errors import InputError, NotEnoughData, NotFitted, UnknownName, did_you_mean
 from ..features import FeatureSet, volatility
-from ..forecast import FitsInSteps, Forecast, Forecaster, ForecastRow, Seeded, Streaming, target_of
+from ..forecast import FitsInSteps, Forecast, Forecaster, ForecastRow, Seeded, target_of
 from . import fleet
 from .combining import origin_of
 from .ensemble import MemberFit
 from .network import row_of
 from .parameters import Parameters
 from .readiness import ready_cells
+from .recent import stream_of
 
 METHODS = ("split", "adaptive")
 RECENT = FeatureSet([volatility(20)])
@@ -459,7 +460,7 @@ class ConformalStream:
         self.model, self.symbols = model, tuple(bars.symbols)
         self.interval: dict[float, np.ndarray] = {}
         self._walk = Walk(model, bars)
-        self._inner = _answers(model, bars)
+        self._inner = stream_of(model.forecaster_, bars)
         self._recent = RECENT.stepper(self.symbols).feed(bars)
         self._horizon, first = model.target.horizon, self._walk.oldest
         self._tail = Tail(bars, 2 * self._horizon + model.target.warmup + 2)
@@ -476,7 +477,7 @@ class ConformalStream:
 
     def forecast(self, row: Mapping[str, Any]) -> ForecastRow:
         """Take one closed row and return everything that `predict` says of it: the ends of the intervals, too."""
-        bars, said = self._tail.append(row), self._inner(row)
+        bars, said = self._tail.append(row), self._inner.forecast(row)
         mean = said.mean
         close = bars.adjusted("close")[-1] if self.model.target.kind == "close" else None
         unit = self.model.unit(mean.shape, close, said.std, self._recent.step(row)[:, 0])
@@ -499,17 +500,6 @@ class ConformalStream:
 
     def settle(self) -> None:
         """There is nothing to do between two rows."""
-
-
-def _answers(model: Conformal, bars: Bars) -> Callable[[Mapping[str, Any]], ForecastRow]:
-    """Return a function from rows to what the forecaster says: its stream's, or of all bars again."""
-    forecaster = model.forecaster_
-    if callable(getattr(forecaster, "stream", None)):
-        stream = forecaster.stream(bars)
-        if isinstance(stream, Streaming):
-            return stream.forecast
-    history = Tail(bars, np.iinfo(np.int64).max)
-    return lambda row: forecaster.predict(history.append(row), start=int(row["time"])).row(0)
 
 
 def _quantile(ordered: Sequence[float], level: float) -> float:

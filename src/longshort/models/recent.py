@@ -7,20 +7,50 @@ import numpy as np
 
 from .._panel.tails import Tail
 from ..bars import Bars, require_bars
+from ..errors import InputError
 from ..features import FeatureSet, field
-from ..forecast import ForecastRow
+from ..forecast import ForecastRow, Streaming
 from .baselines import level_of, side_by_side
+
+EVERYTHING = np.iinfo(np.int64).max
+
+
+def stream_of(forecaster: Any, bars: Bars) -> Streaming:
+    """Return a stream of any fitted forecaster: its own, or one that asks it about the whole history at every row.
+
+    Examples
+    --------
+    >>> from longshort import features as f, models as m
+    >>> from longshort.data import synthetic
+    >>> bars = synthetic.garch(300, seed=1)
+    >>> class Mine(m.Persistence):
+    ...     stream = None
+    >>> model = Mine(f.forward_volatility(5)).fit(bars)
+    >>> stream = stream_of(model, bars.until(bars.time[298]))
+    >>> bool(stream.step(bars.row(299))[0] == model.predict(bars).mean[-1, 0])
+    True
+    """
+    if callable(getattr(forecaster, "stream", None)):
+        try:
+            stream = forecaster.stream(bars)
+        except InputError:  # it says itself that it has none; what is wrong with `bars`, predict will say
+            stream = None
+        if isinstance(stream, Streaming):
+            return stream
+    return RecentBars(forecaster, bars, EVERYTHING)
 
 
 class RecentBars:
-    """A forecaster asked at every row about the last `model.memory` bars, which are all its forecast depends on.
+    """A forecaster asked at every row about the last bars, as many as its forecast depends on.
 
     Parameters
     ----------
     model : forecaster
-        With `memory`, the bars that a forecast depends on.
+        Fitted.
     bars : Bars
         History; the forecaster sees prices adjusted by all of it.
+    memory : int, optional
+        Bars that a forecast depends on; the model's own `memory` by default.
 
     Examples
     --------
@@ -33,10 +63,10 @@ class RecentBars:
     True
     """
 
-    def __init__(self, model: Any, bars: Bars):
+    def __init__(self, model: Any, bars: Bars, memory: int | None = None):
         require_bars(bars, "stream")
         self._model, self.symbols = model, tuple(bars.symbols)
-        self._tail = Tail(bars, model.memory)
+        self._tail = Tail(bars, model.memory if memory is None else memory)
         model.predict(self._tail.bars)  # whoever is not fitted, or on other symbols, says so now
 
     def step(self, row: Mapping[str, Any]) -> np.ndarray:

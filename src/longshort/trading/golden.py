@@ -17,7 +17,7 @@ import numpy as np
 
 from ..bars import Bars
 from ..errors import InputError
-from ..forecast import Forecast, Streaming, View
+from ..forecast import Forecast, View
 from ..native import core, isa
 from ..strategy import Strategy
 
@@ -56,7 +56,7 @@ class Replay:
     differences : dict of str to float
         By output: the largest difference, in units of the largest number; infinity where one is missing.
     stream : bool or None
-        Whether the stream says the same bits as `predict`; None for forecasters without one.
+        Whether the stream says the same bits as `predict`; None without a forecaster.
     """
 
     windows: int
@@ -224,14 +224,9 @@ def _view(part: Bars, t: int, row: Any) -> View:
 def _streams(strategy: Strategy, part: Bars, said: Mapping[str, np.ndarray]) -> bool | None:
     """Say whether the stream, begun before the golden windows, says the same bits about them."""
     n = min(WINDOWS, len(part))
-    if not callable(getattr(strategy.forecaster, "stream", None)) or n == len(part):
+    if strategy.forecaster is None or n == len(part):
         return None
-    try:
-        stream = strategy.forecaster.stream(part.until(int(part.time[-n - 1])))
-    except InputError:  # it says itself that it has none
-        return None
-    if not isinstance(stream, Streaming):
-        return None
+    stream = strategy.stream(part.until(int(part.time[-n - 1])))
     rows = [stream.forecast(part.row(len(part) - n + k)) for k in range(n)]
     told = [{"mean": row.mean, **row.extras()} for row in rows]
     names = set(said) - {"weights"}
