@@ -1,5 +1,7 @@
 """Baselines: known answers, the past only, the same bits however many rows are asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -283,3 +285,11 @@ def test_har_of_the_next_bar_is_the_autoregression():
 def test_har_forecasts_volatility_only():
     with pytest.raises(InputError, match="HAR forecasts volatility, not return over the next bar"):
         HAR(forward_return())
+
+
+def test_weights_that_are_not_finite_are_not_loaded(tmp_path):
+    model = AutoRegression(forward_return()).fit(BARS)
+    model.linear_ = replace(model.linear_, weights=np.full(3, np.nan))
+    model.save(tmp_path / "x")
+    with pytest.raises(ArtifactError, match="not finite"):
+        AutoRegression.load(tmp_path / "x")

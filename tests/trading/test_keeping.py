@@ -436,3 +436,27 @@ def test_age_is_told_when_today_is(saved):
     _, _, path = saved
     assert "was to be fitted anew after 2017-06-30" in str(verify_strategy(path, now="2017-07-01"))
     assert "to be fitted anew after 2017-06-30" in str(verify_strategy(path))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("changes", [{"network": "gru"}, {"engine": "torch"}, {"symbol_embedding": 2}], ids=str)
+def test_what_torch_computes_is_kept_with_its_version(bars, changes, tmp_path):
+    torch = pytest.importorskip("torch")
+    strategy = ls.Strategy(small(**changes)).fitted(bars)
+    ls.save_strategy(tmp_path / "x", strategy, bars=bars)
+    assert torch.__version__.startswith(read(tmp_path / "x").golden[1]["build"]["torch"].split("+")[0])
+    assert ls.load_strategy(tmp_path / "x").predict(bars).digest == strategy.predict(bars).digest
+    assert "torch" not in golden.build(ls.Strategy(small()))
+
+
+@pytest.mark.full
+def test_a_strategy_of_a_solver_comes_back(bars, tmp_path):
+    pytest.importorskip("cvxpy")
+    strategy = ls.Strategy(m.EWMA(RETURN), p.MinVariance()).fitted(bars)
+    ls.save_strategy(tmp_path / "x", strategy, bars=bars)
+    again = ls.load_strategy(tmp_path / "x")
+    assert again.predict(bars).digest == strategy.predict(bars).digest
+    numbers, document = read(tmp_path / "x").golden
+    moved = {**numbers, "said.weights": numbers["said.weights"] * (1 + 1e-9)}
+    assert golden.replayed(again, moved, document).ok  # another version of a solver
+    assert not golden.replayed(again, {**numbers, "said.weights": numbers["said.weights"] * 1.001}, document).ok

@@ -121,6 +121,8 @@ def load_baseline(cls: Any, directory: Any) -> Any:
             model.mean_ = {symbol: float(mean[0]) for symbol, mean in learned.items()}
         elif cls.LEARNS == "linear_":
             penalty, intercept = float(learned.pop("penalty")[0]), float(learned.pop("intercept")[0])
+            if not all(np.isfinite(values).all() for values in (*learned.values(), [penalty, intercept])):
+                raise ArtifactError(f"{directory} holds weights that are not finite. Fit it again on clean data.")
             learned["scale"] = np.where(learned["scale"] < 0, np.inf, learned["scale"])
             model.linear_ = Linear(**learned, intercept=intercept)
             model.penalty_ = penalty
