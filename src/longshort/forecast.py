@@ -518,6 +518,15 @@ class LimitStep(Protocol):
 
 
 @runtime_checkable
+class Brackets(Protocol):
+    """A limit at work that also protects a position in the bar in which it is opened, before the next decision."""
+
+    def bracket(self, j: int, entry_price: float, side: int) -> tuple[float, float]:
+        """Return stop and target, raw prices or NaN, of a position just opened in column j; side is 1 or -1."""
+        ...
+
+
+@runtime_checkable
 class Limit(Protocol):
     """A bound that target weights and positions must keep."""
 

@@ -6,10 +6,11 @@ from small_markets import FREE, bars_of, flat
 
 from longshort import ledger
 from longshort.data import synthetic
-from longshort.errors import InputError
+from longshort.errors import InputError, OrderError
 from longshort.forecast import Forecast, TargetInfo
 from longshort.orders import Costs
 from longshort.trading import backtest
+from longshort.trading.result import entries_at_random
 
 
 def weights(*rows):
@@ -173,3 +174,26 @@ def test_a_result_prints_and_becomes_tables():
     returns = result.returns_pandas()
     assert (1 + returns).prod() == pytest.approx(result.equity[-1] / result.equity[0])
     assert returns.index.tz is None
+
+
+def test_an_account_in_another_currency_trades_in_it():
+    from longshort.orders import Instrument, Money
+
+    bars = flat([100.0, 100.0, 110.0, 110.0])
+    listed = {"X": Instrument("X", currency="EUR")}
+    result = backtest(weights(0.5), None, bars, cash=Money.of(10_000, "EUR"), costs=FREE, instruments=listed)
+    assert result.account.currency == result.fills[0].currency == "EUR"
+    assert result.equity[-1] == 10_500
+    assert "EUR" in str(result)
+    with pytest.raises(OrderError, match="Cash is in USD, but X is traded in EUR"):
+        backtest(weights(0.5), None, bars, cash=Money.of(10_000), instruments=listed)
+
+
+def test_positions_taken_at_random_moments_say_whether_the_moment_mattered():
+    moves = np.random.default_rng(0).normal(size=(400, 3))
+    clever, lucky = entries_at_random(np.sign(moves), moves), entries_at_random(np.sign(moves[::-1]), moves)
+    assert clever == 1 / 400
+    assert 0.05 < lucky < 0.95
+    by_hand = [(np.roll(np.sign(moves[::-1]), k, axis=0) * moves).sum() for k in range(400)]
+    assert lucky == (1 + sum(other >= by_hand[0] for other in by_hand[1:])) / 400
+    assert np.isnan(entries_at_random(np.zeros((5, 1)), np.zeros((5, 1))))

@@ -281,7 +281,7 @@ class MarketEvent:
     returns : float array (n_symbols,), optional
         Total simple return of the bar.
     volatility, usual_volume : float array (n_symbols,), optional
-        Mean absolute daily return times 1.25 and mean volume over the last bars, known at the event: for our impact.
+        Of a usual bar, as known when this one began (mean absolute return times 1.25, mean volume), for our impact.
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from math import inf, isfinite, nan, sqrt
 from typing import TYPE_CHECKING, Any
@@ -89,7 +89,6 @@ class BacktestResult:
     trials: int = 1
     trial_sharpes: tuple[float, ...] = ()
     trials_where: str = "this process"
-    extra: dict[str, Any] = field(default_factory=dict)
 
     # -- row by row --------------------------------------------------------------------------------------------------
 
@@ -246,8 +245,13 @@ class BacktestResult:
             self.bars_per_year,
             self.trial_sharpes,
             self.trials,
-            self.name,
+            self.at_random,
         )
+
+    @cached_property
+    def at_random(self) -> float:
+        """How often the same positions, taken as a whole at another moment, would have earned at least as much."""
+        return entries_at_random(self.weights[:-1], np.nan_to_num(asset_returns(self.bars)[1:]))
 
     # -- as tables ---------------------------------------------------------------------------------------------------
 
@@ -359,6 +363,8 @@ class BacktestResult:
                 f"Sharpe {metrics.sharpe(r, bars_per_year=self.bars_per_year):.2f}, "
                 f"worst drawdown {metrics.max_drawdown(r):.1%} (before costs)"
             )
+        if isfinite(self.at_random):
+            lines.append(f"  the same positions at other moments earned as much in {self.at_random:.0%} of cases")
         return "\n".join([*lines, f"  {self.verdict().sentence}", f"  orders {self.order_hash[:16]}"])
 
     def refused(self) -> dict[str, int]:
@@ -417,6 +423,30 @@ def _longest_drawdown(equity: np.ndarray) -> int:
     return int((edges[1::2] - edges[::2]).max()) if len(edges) else 0
 
 
+def entries_at_random(weights: np.ndarray, returns: np.ndarray) -> float:
+    """Return how often the same positions at another moment earned as much: all turns of the series, one by one.
+
+    Parameters
+    ----------
+    weights : float array (n, n_symbols)
+        Held at the beginning of each row.
+    returns : float array (n, n_symbols)
+        Simple returns over the row, finite.
+
+    Examples
+    --------
+    >>> moves = np.random.default_rng(0).normal(size=(500, 1))
+    >>> entries_at_random(np.sign(moves), moves), entries_at_random(np.ones_like(moves), moves)
+    (0.002, 1.0)
+    """
+    if len(weights) < 2 or not np.any(weights):
+        return nan
+    turns = np.fft.rfft(returns, axis=0) * np.conj(np.fft.rfft(weights, axis=0))
+    earned = np.fft.irfft(turns.sum(axis=1), len(weights))  # at k: every position taken k rows later
+    as_much = earned[1:] >= earned[0] - 1e-9 * float(np.abs(earned).max())
+    return float((1 + as_much.sum()) / len(earned))
+
+
 # --------------------------------------------------------------------------------------------------------- the verdict
 
 
@@ -432,7 +462,8 @@ class StrategyVerdict:
     details : mapping
         ``sharpe, sharpe_low, sharpe_high`` (stationary bootstrap, 95 %), ``probability`` (probabilistic Sharpe ratio),
         ``deflated_probability`` and ``deflated_benchmark`` (what the best of `trials` shows by luck), ``trials``,
-        ``minimum_years``, ``years``, ``excess_sharpe`` and ``excess_probability`` over the benchmark of equal exposure.
+        ``minimum_years``, ``years``, ``excess_sharpe`` and ``excess_probability`` over the benchmark of equal exposure,
+        ``random_entries_p``.
     """
 
     exit_code: int
@@ -446,7 +477,7 @@ def judge_returns(
     bars_per_year: float,
     sharpes: tuple[float, ...] = (),
     trials: int = 1,
-    name: str = "The strategy",
+    at_random: float = nan,
 ) -> StrategyVerdict:
     """Judge the returns of a strategy.
 
@@ -461,7 +492,8 @@ def judge_returns(
     sharpes : tuple of float
         Per bar, of all trials.
     trials : int
-    name : str
+    at_random : float, optional
+        What `entries_at_random` says.
 
     Examples
     --------
@@ -493,6 +525,7 @@ def judge_returns(
         "minimum_years": selection.minimum_backtest_length(deflated.trials, annual) if annual > 0 else inf,
         "excess_sharpe": beats.sharpe * root,
         "excess_probability": beats.probability,
+        "random_entries_p": at_random,
     }
     edge = deflated.probability >= 0.95 and beats.probability >= 0.95
     luck = f" after {trials} trials, whose best shows {found['deflated_benchmark']:.2f} by luck" * (trials > 1)

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..bars import State
 from ..errors import InputError
-from ..forecast import Forecast, ForecastRow, Policy, Refusal, Streaming, View
+from ..forecast import Brackets, Forecast, ForecastRow, Policy, Refusal, Streaming, View
 from ..orders import (
     CLOSE,
     MICRO,
@@ -146,7 +146,7 @@ class Trader:
         policy, limits = parts_of(strategy)
         self._policy = policy.stepper(self.symbols)
         self._limits = None if limits is None else limits.stepper(self.symbols)
-        self._bracket = getattr(self._limits, "bracket", None)
+        self._bracket = self._limits.bracket if isinstance(self._limits, Brackets) else None
         self.orders: list[Order] = []
         self.refusals: list[Refusal] = []
         self.equity_micro = self.account.cash_micro
