@@ -339,10 +339,11 @@ def test_the_ledger_is_shown_and_verified_and_an_edit_is_found(tmp_path, capsys)
     with ledger.project(tmp_path) as book:
         book.record("trial", trial="a", what="walk_forward", sharpe=0.05)
         book.record("trial", trial="b", what="walk_forward")
+        book.record("trial", trial="b", what="walk_forward")  # once more on longer bars: no other trial
     assert run("ledger", "show", tmp_path) == 0
     shown = capsys.readouterr().out
     assert "Sharpe per bar +0.050" in shown
-    assert "2 records, 2 trials, chain intact" in shown
+    assert "3 records, 2 trials, chain intact" in shown
     assert run("ledger", "verify", tmp_path, "--json") == 0
     assert json.loads(capsys.readouterr().out)["trials"] == 2
     file = tmp_path / "ledger.jsonl"

@@ -16,6 +16,7 @@ were. The same configuration is one trial however often it is repeated, also on 
     inner       a trial inside a training window of such a study          no: it never saw a test row
     fit         a model was fitted, on its own                            no: it has no score to choose by
     read        test rows were looked at                                  no
+    choice      rows decided when a training on plain arrays stopped      no
     unsealed    somebody chose on test rows on purpose, and why           no
     plan        how many trials there will be, said in advance            no
 

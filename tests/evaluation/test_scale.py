@@ -89,7 +89,9 @@ def test_a_tuned_study_on_ray_chooses_the_same_and_counts_the_same(ray, tmp_path
     for name, parallel in (("a", None), ("b", "ray")):
         with ledger.project(tmp_path / name) as book:
             studies.append(walk_forward(tuned, BARS, CV, baselines=[], seeds=1, parallel=parallel))
-            assert book.trials() == 4 * len(studies[0].folds) + 1
+            inner = 4 * len(studies[0].folds)
+            assert (len(book.records("inner")), book.trials()) == (inner, 1)
+            assert book.verify() == inner + 2  # every score series is here
             assert (tmp_path / name / "tuning.sqlite").exists()
     assert studies[0].choices == studies[1].choices
     assert studies[0].forecast.digest == studies[1].forecast.digest

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, SealedRows
 from ..forecast import FitsInSteps, Forecaster, Seeded
 from ..models import fleet
 from ..models.fits import part_of_a_fit
@@ -73,7 +73,10 @@ class Job:
 
     def _seen(self) -> "Bars":
         seen = self.bars.until(self.fold.train_end)
-        assert seen.time[-1] == self.fold.train_end < self.fold.test_start
+        if not seen.time[-1] == self.fold.train_end < self.fold.test_start:
+            raise SealedRows(
+                f"A model would see bars up to {seen.time[-1]}, but its test begins at {self.fold.test_start}."
+            )
         return seen
 
     def _predict(self, fitted: Any) -> np.ndarray:

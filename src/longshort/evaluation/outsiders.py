@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from .. import ledger
 from ..errors import InputError, NotEnoughData
 from ..forecast import TargetInfo
+from ..models.fits import digest_of_values, require_not_chosen_on
 from .remembering import look, series_of
 from .verdict import Evidence, Verdict, judge, scored
 
@@ -38,7 +39,8 @@ def referee(y_true: ArrayLike, y_pred: ArrayLike, prices: ArrayLike | None = Non
     Notes
     -----
     The referee cannot see how forecasts were made. A model that was fitted, scaled or chosen on these rows passes
-    unjustly. Each different pair of outcomes and forecasts counts as one trial in the ledger.
+    unjustly, unless `models.training.fit_net` stopped early on these very outcomes: then this raises `SealedRows`. Each
+    different pair of outcomes and forecasts counts as one trial in the ledger.
 
     Examples
     --------
@@ -91,8 +93,9 @@ def referee(y_true: ArrayLike, y_pred: ArrayLike, prices: ArrayLike | None = Non
 
 def _remember(case: Evidence, n: int) -> dict[str, Any]:
     """Record the forecast as a trial and the look at its outcomes; return what is known of others on the same ones."""
-    book, outcomes = ledger.current(), _hash(case.actual)
-    trial = ledger.digest_of({"referee": [outcomes, _hash(case.forecast)], "horizon": case.target.horizon})
+    require_not_chosen_on(case.actual)
+    book, outcomes = ledger.current(), digest_of_values(case.actual)
+    trial = ledger.digest_of({"referee": [outcomes, digest_of_values(case.forecast)], "horizon": case.target.horizon})
     facts = {"what": "referee", "rows": n, "outcomes": outcomes, "scores": book.keep(scored(case)[0].to_bytes())}
     trials = book.record_trial(trial, config=trial, **facts)
     rivals = [r.facts for r in book.records(ledger.TRIAL) if r.facts.get("outcomes") == outcomes]
@@ -165,9 +168,3 @@ def _matrix(name: str, values: Any) -> np.ndarray:
     if out.ndim not in (1, 2):
         raise InputError(f"{name} must have shape (n_rows,) or (n_rows, n_symbols), was {out.shape}.")
     return out[:, None] if out.ndim == 1 else out
-
-
-def _hash(values: np.ndarray) -> str:
-    import hashlib
-
-    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()

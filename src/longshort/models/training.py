@@ -18,6 +18,7 @@ import numpy as np
 from .. import artifact
 from ..errors import ArtifactError, InputError, NotEnoughData, TrainingError
 from . import fleet
+from .fits import remember_choice
 from .schedules import schedule_of
 
 KIND, VERSION = "training", 1
@@ -488,6 +489,8 @@ def fit_net(
         mixed_precision=mixed_precision,
     )
     engine.bind(windows, n_features, np.zeros(n_features), np.ones(n_features))
+    if last < n and patience is not None:
+        remember_choice(outcomes[last:])
     starts = np.arange(n, dtype=np.int64) * (lookback * n_features)
     hold_out = Samples(starts[last:], outcomes[last:]) if last < n else None
     train = Samples(starts[:n_train], outcomes[:n_train])
