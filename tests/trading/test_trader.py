@@ -69,6 +69,15 @@ def test_nothing_is_sent_before_the_first_price_or_without_equity():
     assert poor.on(seen()) == []
 
 
+def test_what_is_left_after_ruin_can_be_closed_but_nothing_opened():
+    targets = iter([0.0, -0.5])
+    trader = Trader(lambda view: np.array([next(targets)]), ["A"], account=10_000)
+    trader.on(Fill("x", "A", 0, -100, 100_000_000, 0))
+    (close,) = trader.on(seen(price=250.0))  # 20,000 in cash, 25,000 owed
+    assert (trader.equity_micro, close.quantity.lots) == (-5_000_000_000, 100)
+    assert trader.on(seen(time=1, price=250.0)) == [Cancel(close.id, 1)]
+
+
 def test_a_weight_beyond_the_ledger_is_an_error():
     with pytest.raises(OrderError, match="whole number below"):
         Trader(asks(1e30), ["A"]).on(seen())

@@ -287,9 +287,9 @@ class Trader:
 
     def _toward(self, view: View, targets: np.ndarray, cancels: list[Cancel]) -> list[Order]:
         """Return the orders that take holdings to target weights; what is not finite or not tradable stays."""
-        if not view.equity > 0:
-            return []
         account = self.account
+        if not view.equity > 0:  # no weight means anything then, but everything may be closed
+            targets = np.where(targets == 0.0, 0.0, np.nan)
         change = steps_of(targets * view.equity / (view.price * account.sizes), 1.0) - account.lots
         if view.state.any():
             change[view.state != _OK] = np.nan
