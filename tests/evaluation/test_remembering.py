@@ -13,7 +13,7 @@ from longshort.evaluation.remembering import look, sharpes
 from longshort.evaluation.scores import Scores, together
 from longshort.evaluation.verdict import is_edge, shared_level
 from longshort.forecast import Forecast
-from longshort.models import LSTM, Ridge
+from longshort.models import HAR, LSTM, Ridge
 
 BARS = synthetic.random_walk(900, 1, seed=5)
 CV = WalkForward(300, 150)
@@ -94,6 +94,15 @@ def test_three_trials_are_too_few_for_a_probability_of_overfitting():
     studies = [guess(seed) for seed in range(3)]
     found = studies[0].verdict().details["selection"]
     assert (found["trials"], found["probability_of_overfitting"]) == (3, None)
+
+
+def test_volatilities_are_compared_with_volatilities():
+    for seed in range(3):
+        guess(seed)
+    returns, volatility = guess(3), walk_forward(HAR(f.forward_volatility()), BARS, CV, baselines=[])
+    assert returns.verdict().details["selection"]["trials"] == 4
+    assert volatility.verdict().details["selection"] is None
+    assert returns.verdict().details["tried"] == 5  # the level is shared by all of them
 
 
 def test_one_that_really_works_is_not_overfitted():

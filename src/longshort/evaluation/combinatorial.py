@@ -228,7 +228,7 @@ def cross_validate(
         baselines=naive,
         reference=np.asarray(bars.adjusted("close"))[rows],
     )
-    trials = remember_trial("combinatorial", described, bars, time, scored(case)[0])
+    trials = remember_trial("combinatorial", described, bars, time, target.info.kind, scored(case)[0])
     look("combinatorial", bars.symbols, [(int(time[0]), int(time[-1]))], bars=bars.digest)
     return PathStudy(
         forecasts=frozen(np.stack(paths)),

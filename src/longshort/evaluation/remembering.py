@@ -26,6 +26,7 @@ def remember_trial(
     configuration: Mapping[str, Any],
     bars: "Bars",
     time: np.ndarray,
+    target: str,
     scores: Scores | None = None,
     **facts: Any,
 ) -> int:
@@ -41,6 +42,8 @@ def remember_trial(
         What was seen.
     time : int64 array (n,)
         Decisions it was scored on.
+    target : str
+        Kind of what was forecast.
     scores : Scores, optional
         What it was worth on each.
     **facts
@@ -58,6 +61,7 @@ def remember_trial(
         first=int(time[0]),
         last=int(time[-1]),
         rows=len(time),
+        target=target,
         **market,
         **kept,
         **facts,
@@ -97,8 +101,10 @@ def sharpes(bars_per_year: float) -> tuple[float, ...]:
     return tuple(found.values())
 
 
-def others(symbols: Iterable[str], time: np.ndarray, own: str) -> list[Scores]:
+def others(symbols: Iterable[str], time: np.ndarray, target: str, own: str) -> list[Scores]:
     """Return the score series of the other configurations tried on these rows, each from its latest bars.
+
+    Volatilities are compared with volatilities only: their gains are of another size than those of prices and returns.
 
     Parameters
     ----------
@@ -106,10 +112,13 @@ def others(symbols: Iterable[str], time: np.ndarray, own: str) -> list[Scores]:
         Of the test rows.
     time : int64 array (n,)
         Decisions; a series that is silent on a tenth of them cannot be compared.
+    target : str
+        Kind of what is forecast.
     own : str
         Digest of the configuration that asks.
     """
-    found = series_of(_scored_on(symbols, int(time[0]), int(time[-1])), own)
+    facts = _scored_on(symbols, int(time[0]), int(time[-1]))
+    found = series_of([f for f in facts if (f.get("target") == "volatility") == (target == "volatility")], own)
     return [one for one in found if one.covers(time)]
 
 

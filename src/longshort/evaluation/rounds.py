@@ -136,7 +136,7 @@ class TunedFitting:
                     gain = np.concatenate(trial.gains)
                     series = Scores(time[: len(gain)], gain, np.full(len(gain), np.nan))
                 facts = {"state": trial.state, "score": trial.score, **search}
-                remember_trial("tune", described, self.bars, time, series, **facts)
+                remember_trial("tune", described, self.bars, time, self.model.target.info.kind, series, **facts)
         self.trials += trials
         self.round = []
 

@@ -152,7 +152,8 @@ def _remember(study: "Study") -> "Study":
     """Record the study as a trial, with what it was worth, and return it knowing of all trials so far."""
     series, earned = scored(study.evidence())
     facts = {"forecasts": study.forecast.digest, **earned}
-    trials = remember_trial("walk_forward", study.configuration, study.bars, study.time, series, **facts)
+    kind = study.target.info.kind
+    trials = remember_trial("walk_forward", study.configuration, study.bars, study.time, kind, series, **facts)
     spans = [(fold.test_start, fold.test_end) for fold in study.folds]
     seen = {"bars": study.bars.digest, "closes": closes_at(study.bars, spans[0][0])}
     reads = look("walk_forward", study.symbols, spans, study.configuration["forecaster"], **seen)
@@ -310,7 +311,7 @@ class Study:
     def tried_scores(self) -> list[Scores]:
         """Return the score series of the other configurations tried on these rows, as far as anybody kept them."""
         kept = {one.config: one for one in self.others}
-        here = others(self.symbols, self.time, ledger.digest_of(self.configuration))
+        here = others(self.symbols, self.time, self.target.info.kind, ledger.digest_of(self.configuration))
         return list((kept | {one.config: one for one in here}).values())
 
     @cached_property

@@ -130,7 +130,7 @@ def lookback_sweep(
             returns=next_returns(bars, sweep.time),
         )
         series, earned = scored(case)
-        remember_trial("lookback_sweep", configuration, bars, sweep.time, series, **earned)
+        remember_trial("lookback_sweep", configuration, bars, sweep.time, target.info.kind, series, **earned)
     spans = [(fold.test_start, fold.test_end) for fold in sweep.folds]
     look("lookback_sweep", bars.symbols, spans, bars=bars.digest, closes=closes_at(bars, spans[0][0]))
     return replace(sweep, trials=ledger.trials())
