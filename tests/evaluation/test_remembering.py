@@ -140,6 +140,16 @@ def test_sharpe_ratios_of_hours_and_days_are_compared_through_the_year(own_ledge
     assert sharpes(252.0) == pytest.approx((0.05, 0.05 * np.sqrt(7)))
 
 
+def test_what_other_markets_left_does_not_hide_what_is_tried_later():
+    elsewhere = synthetic.random_walk(900, "ELSE", seed=8)
+    for seed in range(4):
+        guess(seed, elsewhere)
+    study = guess(1)
+    assert len(study.trial_sharpes) == study.trials == 5
+    guess(2)
+    assert len(study.counts()["trial_sharpes"]) == study.counts()["trials"] == 6
+
+
 def test_scores_of_different_rows_meet_where_both_are():
     a = Scores(np.arange(0, 100), np.arange(100.0), np.zeros(100))
     b = Scores(np.arange(5, 120), np.arange(5, 120.0), np.full(115, np.nan))

@@ -311,3 +311,18 @@ def test_what_decides_needs_no_bootstrap(monkeypatch):
     verdict = judge(evidence(ic=0.3))
     assert verdict.exit_code == 0
     assert "Edge" in str(verdict)
+
+
+def test_remarks_name_the_lag_the_calibration_and_the_seeds():
+    rng = np.random.default_rng(3)
+    case = evidence(ic=0.3)
+    seeds = np.stack([case.forecast + 1e-4 * rng.normal(size=(N, 1)) for _ in range(3)])
+    lines = judge(evidence(ic=0.3, seeds=seeds)).remarks
+    assert any(line.startswith("Calibration: where the forecast moves by 1, the outcome moves by ") for line in lines)
+    assert any(line.startswith("Single seeds, 3 of them: skill +") for line in lines)
+    assert not any(line.startswith("Lag copy") for line in lines)
+    price = 100 * np.exp(np.cumsum(0.01 * rng.normal(size=N + 1)))[:, None]
+    last, noise = price[:-1], 1 + 0.001 * rng.normal(size=(N, 1))
+    naive = {"persistence": last}
+    copy = Evidence("LSTM", TargetInfo("close"), TIME, price[1:], last * noise, naive, reference=last)
+    assert any(line.startswith("Lag copy: LSTM stays nearer to the last close") for line in judge(copy).remarks)

@@ -303,7 +303,7 @@ class Study:
             found = {"trials": self.trials, "trials_where": self.trials_where}
             if tried > self.tried:
                 found = {"trials": max(self.trials, book.trials()), "trials_where": book.where}
-            here = sharpes(bars_per_year(self.time)) if tried > len(self.trial_sharpes) else ()
+            here = sharpes(bars_per_year(self.time)) if tried > self.tried or not self.trial_sharpes else ()
             found["trial_sharpes"] = max(self.trial_sharpes, here, key=len)
             self._counts[tried, planned] = {"tried": tried, "planned": planned, **found}
         return dict(self._counts[tried, planned])

@@ -71,7 +71,7 @@ def _ordinal(n: int) -> str:
 
 
 def remarks(d: dict[str, Any]) -> list[str]:
-    """Return, a line each, what else the rows show: all forecasts compared, lag, money, order, coverage, power."""
+    """Return, a line each, what else the rows show: comparison, selection, money, order, calibration, seeds, power."""
     lines = [
         _comparison(d.get("comparison"), d["name"]),
         _lag(d.get("lag_copy"), d["name"]),
@@ -79,6 +79,8 @@ def remarks(d: dict[str, Any]) -> list[str]:
         _money(d.get("money")),
         _order(d.get("cross_section")),
         _coverage(d.get("coverage") or []),
+        _calibration(d.get("calibration")),
+        _seeds(d.get("seeds") or []),
         _power(d),
     ]
     return [line for line in lines if line]
@@ -151,6 +153,23 @@ def _coverage(found: list[dict[str, Any]]) -> str:
         f"{100 * c['promised']:.0f} % intervals held {100 * c['held']:.1f} % of {c['n']:,} outcomes" for c in found
     ]
     return _capital("; ".join(parts)) + "." if parts else ""
+
+
+def _calibration(c: dict[str, Any] | None) -> str:
+    if not c or c["slope"] is None or not isfinite(c["slope"]):
+        return ""
+    moves = f"{c['slope']:.2f} (error {_n(c['slope_error'])})"
+    return f"Calibration: where the forecast moves by 1, the outcome moves by {moves}."
+
+
+def _seeds(seeds: list[dict[str, Any]]) -> str:
+    """When single seeds differ as much as the effect, there is no effect."""
+    parts = []
+    for name, word, form in (("skill", "skill", "+.2%"), ("ic", "IC", "+.3f")):
+        known = [s[name] for s in seeds if s[name] is not None]
+        if known:
+            parts.append(f"{word} {min(known):{form}} to {max(known):{form}}")
+    return f"Single seeds, {len(seeds)} of them: {', '.join(parts)}." if parts else ""
 
 
 def _power(d: dict[str, Any]) -> str:
