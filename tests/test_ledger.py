@@ -286,6 +286,19 @@ def test_any_inserted_record_is_noticed_though_it_is_sealed_rightly(folder, i):
         assert Ledger(folder).verify() == N + 1
 
 
+@pytest.mark.parametrize("i", range(N))
+def test_an_edit_is_noticed_by_whoever_has_read_the_ledger_before(folder, i):
+    ledger, kept = Ledger(folder), lines(folder)
+    assert ledger.verify() == N
+    ledger.record("trial", trial="one more")
+    assert ledger.verify() == N + 1
+    write(folder, [*kept[:i], kept[i].replace(b"configuration", b"configuratiom"), *lines(folder)[i + 1 :]])
+    with pytest.raises(LedgerError, match=f"line {i + 1} was edited"):
+        ledger.verify()
+    with pytest.raises(LedgerError, match=f"line {i + 1} was edited"):
+        ledger.record("trial", trial="another")
+
+
 # ------------------------------------------------------------------------------------------------------- score series
 
 

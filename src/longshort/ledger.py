@@ -265,6 +265,7 @@ class Ledger:
         self.path = None if path is None else Path(path)
         self._memory: list[Record] = []
         self._kept: dict[str, bytes] = {}
+        self._checked: tuple[bytes, list[Record]] = b"", []  # what was read and found whole: only more is checked again
         self._inside, self._unsealed = 0, 0
         self._thread_lock = threading.RLock()
         self._before: Ledger | None = None
@@ -452,10 +453,14 @@ class Ledger:
         file = self.path / "ledger.jsonl"
         data = file.read_bytes() if file.exists() else b""
         whole = data.rfind(b"\n") + 1
-        lines = data[:whole].splitlines()
-        records = [_parse(line, i, file) for i, line in enumerate(lines)]
-        _check_chain(records, str(file))
+        checked, records = self._checked
+        if data[: len(checked)] != checked:
+            checked, records = b"", []
+        lines = data[len(checked) : whole].splitlines()
+        records = [*records, *(_parse(line, len(records) + i, file) for i, line in enumerate(lines))]
+        _check_chain(records, str(file), known=len(records) - len(lines))
         self._check_head(records, file)
+        self._checked = data[:whole], records
         if whole < len(data):
             logger.warning(
                 "%s ends in a line torn by a crash (%d bytes); it was never confirmed", file, len(data) - whole
@@ -513,9 +518,10 @@ def _parse(line: bytes, index: int, file: Path) -> Record:
         raise LedgerError(f"{file}: line {index + 1} was changed, it is not a record ({error}). Restore it.") from error
 
 
-def _check_chain(records: list[Record], name: str) -> None:
-    previous = GENESIS
-    for i, r in enumerate(records):
+def _check_chain(records: list[Record], name: str, known: int = 0) -> None:
+    """Check every record behind the first `known`, which were checked before."""
+    previous = records[known - 1].digest if known else GENESIS
+    for i, r in enumerate(records[known:], known):
         if r.index != i or r.previous != previous:
             raise LedgerError(
                 f"{name}: the chain breaks at line {i + 1} (record {r.index} follows {i - 1}): "
