@@ -69,17 +69,20 @@ def judged(bars: ls.Bars) -> dict[str, dict[str, np.ndarray]]:
     found = {}
     close = bars.adjusted("close")
     cv = ls.WalkForward(train=TRAIN, test=TEST)
-    for name, model in MODELS.items():
-        study = ls.walk_forward(model, bars, cv, baselines=[], seeds=1)
-        rows = np.searchsorted(bars.time, study.time)
+    studies = {name: ls.walk_forward(model, bars, cv, baselines=[], seeds=1) for name, model in MODELS.items()}
+    first = max(study.time[0] for study in studies.values())  # models that need more history start later
+    last = min(study.time[-1] for study in studies.values())
+    for name, study in studies.items():
+        kept = (study.time >= first) & (study.time <= last)
+        rows = np.searchsorted(bars.time, study.time[kept])
         came = close[rows + 1] / close[rows] - 1.0
-        covariance = study.forecast.covariance
+        mean, covariance = study.forecast.mean[kept], study.forecast.covariance[kept]
         if not (np.linalg.eigvalsh(covariance)[:, 0] > 0).all():
             sys.exit(f"{name} predicted a covariance that is none")
         weights = least_variance(covariance)
         policy, symbols = p.MinVariance(), bars.symbols
-        long = np.stack([policy.of(mean, one) for mean, one in zip(study.forecast.mean, covariance, strict=True)])
-        errors = np.log1p(came) - study.forecast.mean
+        long = np.stack([policy.of(*one) for one in zip(mean, covariance, strict=True)])
+        errors = np.log1p(came) - mean
         z = np.linalg.solve(np.linalg.cholesky(covariance), errors[..., None])[..., 0]
         density = -0.5 * ((z**2).sum(axis=1) + np.linalg.slogdet(2 * np.pi * covariance)[1])
         found[name] = {

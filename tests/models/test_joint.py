@@ -16,7 +16,7 @@ from longshort.features.windows import Scaling
 from longshort.forecast import FitsInSteps, Forecaster
 from longshort.models import JointLSTM, LedoitWolf
 from longshort.models.covariances import exponential_means
-from longshort.models.joint import Base, Panel, experts_of, negative_log_density
+from longshort.models.joint_state import Base, Panel, experts_of, negative_log_density
 
 BARS = synthetic.correlation_switch(500, ["D", "A", "C", "B"], seed=3)
 SMALL = dict(hidden=(4,), epochs=3, lookback=8, memories=(10, 40))

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from longshort.errors import InputError
 from longshort.forecast import Forecast, ForecastRow, TargetInfo
 from longshort.portfolio import MeanVariance, MinVariance, RiskParity, efficient_frontier, view_of
-from longshort.portfolio.optimize import _boxed, _Room, simple_moments
+from longshort.portfolio.optimize import simple_moments
+from longshort.portfolio.solving import Room, boxed
 
 SETTINGS = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
 
@@ -120,7 +121,7 @@ def test_pivoting_ends_where_nothing_can_be_gained(seed, n, high, long_only, net
     mean, covariance = market(n, seed)
     mean = mean / aversion if aversion else np.zeros(n)
     low = 0.0 if long_only else -high
-    w = _boxed(covariance, mean, _Room(low, high, net, 1.0 if long_only else np.inf))
+    w = boxed(covariance, mean, Room(low, high, net, 1.0 if long_only else np.inf))
     if w is None:
         return
     pull = mean - covariance @ w

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from longshort.errors import InputError, UnknownName
-from longshort.portfolio.optimize import Frontier
+from longshort.portfolio.frontier import Frontier
 from longshort.report import frontier_plot
 
 MEAN, COVARIANCE = np.array([0.05, 0.15]), np.diag([0.01, 0.04])

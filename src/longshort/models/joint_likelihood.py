@@ -1,4 +1,4 @@
-"""The likelihood a `JointLSTM` learns from, in torch: what its outputs mean is said in `models.joint`."""
+"""The likelihood a `JointLSTM` learns from, in torch: what its outputs mean is said in `models.joint_state`."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ try:
 except ImportError as error:
     raise SetupError("Training a JointLSTM needs torch: pip install 'longshort[torch]'.") from error
 
-from .joint import OWN
+from .joint_state import OWN
 
 _PULL = 1e-3  # of the fixed shares towards equal ones, per outcome: a share nothing asks for stays a number
 _AT_ONCE = 256  # covariances worked on together

@@ -25,7 +25,7 @@ _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None:
     "VolatilityTarget": "wrappers",
     "as_policy": "rules",
     "effective_bets": "diversification",
-    "efficient_frontier": "optimize",
+    "efficient_frontier": "frontier",
     "expected_deviation": "reading",
     "expected_interval": "reading",
     "expected_returns": "reading",

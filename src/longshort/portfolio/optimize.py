@@ -1,4 +1,4 @@
-"""Weights from predicted means and covariances: mean-variance, minimum variance, risk parity, efficient frontier.
+"""Weights from predicted means and covariances: mean-variance, minimum variance, risk parity.
 
 The policies see one decision at a time and give target weights. With m and S the predicted mean and covariance of
 simple returns over the target's horizon, and w the weights::
@@ -18,21 +18,19 @@ nothing is ever opened by mistake.
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..bars import State
-from ..errors import InputError, SetupError
+from ..errors import InputError
 from ..forecast import Forecast, ForecastRow, View
+from .solving import NoAnswer, Program, Room, at_risk, boxed, cvxpy_, equal_risk, factor_of
 
 log = logging.getLogger(__name__)
 
 _DUST = 1e-7  # of a weight: what a solver leaves of nothing
 _ABSURD = 1e6  # of a mean or a variance: no forecast
-_INSIDE = 1e-12  # by how much gross may be missed: rounding
-_SETTINGS = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11, "max_iter": 200}
 
 
 @dataclass(frozen=True)
@@ -52,10 +50,6 @@ class Failure:
     time: int
     policy: str
     reason: str
-
-
-class _NoAnswer(Exception):
-    """There are no weights for this decision; the message says why."""
 
 
 def simple_moments(row: ForecastRow | Forecast, who: str = "The optimiser") -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +112,7 @@ class _Optimised:
 
     def _check_symbols(self, symbols: tuple[str, ...]) -> None:
         """Raise `InputError` where the arguments do not fit the symbols, `SetupError` where the solver is missing."""
-        _cvxpy()
+        cvxpy_()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a JSON-able mapping."""
@@ -174,7 +168,7 @@ class OptimisedStep:
             return weights
         try:
             found = self._solved(mean, covariance, taking_part, view)
-        except _NoAnswer as error:
+        except NoAnswer as error:
             log.warning("%s keeps all positions: %s", name, error)
             self.failures.append(Failure(int(view.time), name, str(error)))
             return weights
@@ -184,13 +178,13 @@ class OptimisedStep:
     def _solved(self, mean: np.ndarray, covariance: np.ndarray, part: np.ndarray, view: View) -> np.ndarray:
         inner, held = covariance[np.ix_(part, part)], np.asarray(view.weights, np.float64)
         if not np.isfinite(inner).all():
-            raise _NoAnswer("the covariance of symbols with a forecast is not finite")
+            raise NoAnswer("the covariance of symbols with a forecast is not finite")
         kept = np.delete(held, part)
         if not np.isfinite(kept).all():
-            raise _NoAnswer("the weight of a symbol that is kept is not finite")
+            raise NoAnswer("the weight of a symbol that is kept is not finite")
         found = self.policy._weights(mean[part], inner, held[part], kept, part, view)
         if not np.isfinite(found).all():
-            raise _NoAnswer("the solver gave weights that are not finite")
+            raise NoAnswer("the solver gave weights that are not finite")
         return found
 
 
@@ -244,8 +238,8 @@ class MeanVariance(_Optimised):
             )
         for name in ("risk_aversion", "target_risk"):
             if getattr(self, name) is not None:
-                _require(name, getattr(self, name), 1e-12, np.inf)
-        _require("cost_bp", self.cost_bp, 0.0, 1e4)
+                require_number(name, getattr(self, name), 1e-12, np.inf)
+        require_number("cost_bp", self.cost_bp, 0.0, 1e4)
         _check_bounds(self)
 
     def of(
@@ -265,22 +259,22 @@ class MeanVariance(_Optimised):
         if self.target_risk is not None:
             target = None if view.forecast is None else view.forecast.target
             risk = self.target_risk / np.sqrt(view.bars_per_year / (1 if target is None else target.horizon))
-        return self._best(mean, covariance, held, _room(self, kept), risk)
+        return self._best(mean, covariance, held, room_of(self, kept), risk)
 
-    def _best(self, mean, covariance, held, room: "_Room", risk: float | None) -> np.ndarray:
-        factor, cost = _factor(covariance), self.cost_bp / 1e4
+    def _best(self, mean, covariance, held, room: "Room", risk: float | None) -> np.ndarray:
+        factor, cost = factor_of(covariance), self.cost_bp / 1e4
         aversion = 5.0 if self.risk_aversion is None else self.risk_aversion
         if cost and not np.isfinite(held).all():
-            raise _NoAnswer("a weight that is held is not finite, and trading away from it has a cost")
+            raise NoAnswer("a weight that is held is not finite, and trading away from it has a cost")
         if not cost:
             found = (
-                _boxed(covariance, mean / aversion, room)
+                boxed(covariance, mean / aversion, room)
                 if risk is None
-                else _at_risk(covariance, factor, mean, room, risk)
+                else at_risk(covariance, factor, mean, room, risk)
             )
             if found is not None and room.admits(found):
                 return found
-        return _Problem.solve(len(mean), risk is not None, bool(cost), room, mean, factor, aversion, risk, held, cost)
+        return Program.solve(len(mean), risk is not None, bool(cost), room, mean, factor, aversion, risk, held, cost)
 
 
 @dataclass(frozen=True)
@@ -319,14 +313,14 @@ class MinVariance(_Optimised):
         return _of(self, mean, covariance)
 
     def _weights(self, mean, covariance, held, kept, part, view) -> np.ndarray:
-        return self._best(mean, covariance, held, _room(self, kept), None)
+        return self._best(mean, covariance, held, room_of(self, kept), None)
 
-    def _best(self, mean, covariance, held, room: "_Room", risk: float | None) -> np.ndarray:
-        factor, nothing = _factor(covariance), np.zeros(len(mean))
-        found = _boxed(covariance, nothing, room)
+    def _best(self, mean, covariance, held, room: "Room", risk: float | None) -> np.ndarray:
+        factor, nothing = factor_of(covariance), np.zeros(len(mean))
+        found = boxed(covariance, nothing, room)
         if found is not None and room.admits(found):
             return found
-        return _Problem.solve(len(mean), False, False, room, nothing, factor, 1.0, None, held, 0.0)
+        return Program.solve(len(mean), False, False, room, nothing, factor, 1.0, None, held, 0.0)
 
 
 @dataclass(frozen=True)
@@ -355,12 +349,12 @@ class RiskParity(_Optimised):
     gross: float = 1.0
 
     def __post_init__(self):
-        _require("gross", self.gross, 1e-12, np.inf)
+        require_number("gross", self.gross, 1e-12, np.inf)
         if self.budgets is not None:
             if not isinstance(self.budgets, Mapping) or not self.budgets:
                 raise InputError(f"budgets must map symbols to shares, such as {{'SPY': 2.0}}, was {self.budgets!r}.")
             for symbol, share in self.budgets.items():
-                _require(f"budgets[{symbol!r}]", share, 1e-9, np.inf)
+                require_number(f"budgets[{symbol!r}]", share, 1e-9, np.inf)
             object.__setattr__(self, "budgets", _Budgets(sorted(self.budgets.items())))
 
     def _check_symbols(self, symbols: tuple[str, ...]) -> None:
@@ -383,10 +377,10 @@ class RiskParity(_Optimised):
 
     def _carrying(self, covariance: np.ndarray, shares: np.ndarray, gross: float) -> np.ndarray:
         if gross <= 0:
-            raise _NoAnswer(f"positions that are kept leave {gross:.3g} of the gross {self.gross:g}")
-        _factor(covariance)
+            raise NoAnswer(f"positions that are kept leave {gross:.3g} of the gross {self.gross:g}")
+        factor_of(covariance)
         scale = np.sqrt(np.diagonal(covariance))
-        x = _equal_risk(covariance / (scale[:, None] * scale), shares / shares.sum()) / scale
+        x = equal_risk(covariance / (scale[:, None] * scale), shares / shares.sum()) / scale
         return gross * x / x.sum()
 
 
@@ -397,59 +391,31 @@ class _Budgets(dict):
         return hash(tuple(self.items()))
 
 
-def _equal_risk(correlation: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Return x > 0 with x_i (C x)_i = b_i, by damped Newton steps, which converge from anywhere (Spinu, 2013)."""
-    x = np.sqrt(shares) / np.sqrt(np.maximum(correlation.sum(axis=1) / len(shares), 1e-3))
-    for _ in range(200):
-        gradient = correlation @ x - shares / x
-        if np.abs(gradient * x).max() < 1e-14:
-            return x
-        step = np.linalg.solve(correlation + np.diag(shares / x**2), gradient)
-        along = float(np.abs(step / x).max())
-        x = x - step / max(1.0, along / 0.9)
-    if np.abs(gradient * x).max() < 1e-10:
-        return x
-    raise _NoAnswer("risk parity did not converge in 200 Newton steps")
-
-
 # -------------------------------------------------------------------------------------------------------------- bounds
 
 
-@dataclass(frozen=True, eq=False)
-class _Room:
-    """What weights may be: each between `low` and `high`, their sum `net` (None: free), their sizes at most `gross`."""
-
-    low: float
-    high: float
-    net: float | None
-    gross: float
-
-    def admits(self, w: np.ndarray) -> bool:
-        return bool(w.min() >= self.low and w.max() <= self.high and np.abs(w).sum() <= self.gross + _INSIDE)
-
-
-def _room(policy: Any, kept: np.ndarray) -> _Room:
+def room_of(policy: Any, kept: np.ndarray) -> Room:
     """Return what is left for the others beside positions that are `kept`."""
     gross = policy.gross - float(np.abs(kept).sum())
     net = None if policy.net is None else policy.net - float(kept.sum())
     if gross <= 0:
-        raise _NoAnswer(f"positions that are kept leave {gross:.3g} of the gross {policy.gross:g}")
-    return _Room(0.0 if policy.long_only else -policy.max_weight, policy.max_weight, net, gross)
+        raise NoAnswer(f"positions that are kept leave {gross:.3g} of the gross {policy.gross:g}")
+    return Room(0.0 if policy.long_only else -policy.max_weight, policy.max_weight, net, gross)
 
 
 def _check_bounds(policy: Any) -> None:
-    _require("max_weight", policy.max_weight, 1e-12, np.inf)
-    _require("gross", policy.gross, 1e-12, np.inf)
+    require_number("max_weight", policy.max_weight, 1e-12, np.inf)
+    require_number("gross", policy.gross, 1e-12, np.inf)
     if not isinstance(policy.long_only, bool):
         raise InputError(f"long_only must be True or False, was {policy.long_only!r}.")
     net = policy.net
     if net is not None:
-        _require("net", net, 0.0 if policy.long_only else -np.inf, np.inf)
+        require_number("net", net, 0.0 if policy.long_only else -np.inf, np.inf)
         if abs(net) > policy.gross:
             raise InputError(f"net ({net:g}) cannot exceed gross ({policy.gross:g}). Raise gross, or lower net.")
 
 
-def _require(name: str, value: Any, low: float, high: float) -> None:
+def require_number(name: str, value: Any, low: float, high: float) -> None:
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not number or not low <= value < np.inf or not value <= high:
         raise InputError(f"{name} must be a finite number of at least {low:g}, was {value!r}.")
@@ -468,298 +434,8 @@ def _of(policy: Any, mean: Any, covariance: Any, held: Any = None, per_year: flo
     held = np.zeros(n) if held is None else np.asarray(held, np.float64)
     target = getattr(policy, "target_risk", None)
     try:
-        room = _Room(0, 0, None, 0) if isinstance(policy, RiskParity) else _room(policy, np.zeros(0))
+        room = Room(0, 0, None, 0) if isinstance(policy, RiskParity) else room_of(policy, np.zeros(0))
         found = policy._best(mean, covariance, held, room, None if target is None else target / np.sqrt(per_year))
-    except _NoAnswer as error:
+    except NoAnswer as error:
         raise InputError(f"{type(policy).__name__} has no weights: {error}.") from error
     return np.where(np.abs(found) < _DUST, 0.0, found)
-
-
-# ------------------------------------------------------------------------------------------------------------- solving
-
-
-def _factor(covariance: np.ndarray) -> np.ndarray:
-    """Return the lower Cholesky factor of a symmetric positive definite matrix."""
-    try:
-        return np.linalg.cholesky(0.5 * (covariance + covariance.T))
-    except np.linalg.LinAlgError as error:
-        raise _NoAnswer("the predicted covariance is not positive definite") from error
-
-
-def _boxed(covariance: np.ndarray, mean: np.ndarray, room: _Room) -> np.ndarray | None:
-    """Return argmax m'w - w'S w / 2 within the bounds of single weights and their sum; None where it was not found.
-
-    Long weights that are worth more than gross allows add up to it. Sizes of long and short ones are not bounded here.
-    """
-    found = _pivoted(covariance, mean, room.low, room.high, room.net)
-    if found is not None and room.net is None and room.low == 0.0 and found.sum() > room.gross:
-        return _pivoted(covariance, mean, room.low, room.high, room.gross)
-    return found
-
-
-def _pivoted(covariance: np.ndarray, mean: np.ndarray, low: float, high: float, net: float | None) -> np.ndarray | None:
-    """Solve by block principal pivoting (Judice and Pires, 1994): guess who stands at a bound, solve, mend the guess.
-
-    The answer fulfils the conditions of Karush, Kuhn and Tucker, so it is the optimum; a guess that is not right after
-    50 rounds, which may happen, is given up.
-    """
-    n = len(mean)
-    at = np.zeros(n, int)  # -1 at low, 1 at high, 0 between
-    unit = float(np.mean(np.diagonal(covariance)))
-    for _ in range(50):
-        free = np.flatnonzero(at == 0)
-        if not len(free):
-            return None
-        w = np.where(at < 0, low, high).astype(np.float64)
-        w[free] = 0.0
-        right = np.stack([mean[free] - covariance[free] @ w, np.ones(len(free))], axis=1)
-        plain, ones = np.linalg.solve(covariance[np.ix_(free, free)], right).T
-        price = 0.0 if net is None else (net - w.sum() - plain.sum()) / ones.sum()
-        w[free] = plain + price * ones
-        pull = mean + price - covariance @ w  # what a little more of each would gain
-        below, above = (at == 0) & (w < low), (at == 0) & (w > high)
-        loose = ((at < 0) & (pull > 1e-12 * unit)) | ((at > 0) & (pull < -1e-12 * unit))
-        if not (below | above | loose).any():
-            return w
-        at[below], at[above], at[loose] = -1, 1, 0
-    return None
-
-
-def _at_risk(
-    covariance: np.ndarray, factor: np.ndarray, mean: np.ndarray, room: _Room, risk: float
-) -> np.ndarray | None:
-    """Return argmax m'w with w'S w <= risk^2 where the bound on risk binds: the mean-variance weights of that risk."""
-    from scipy.linalg import solve_triangular
-    from scipy.optimize import brentq
-
-    def weights(log_aversion: float) -> np.ndarray:
-        found = _boxed(covariance, mean * np.exp(-log_aversion), room)
-        if found is None:
-            raise _NotFound
-        return found
-
-    def excess(log_aversion: float) -> float:
-        return float(np.linalg.norm(factor.T @ weights(log_aversion))) / risk - 1.0
-
-    best = float(np.linalg.norm(solve_triangular(factor, mean, lower=True)))
-    if not best > 0:
-        return None
-    high = np.log(best / risk)  # without bounds; they leave less risk, so the aversion that meets it is lower
-    try:
-        over = excess(high)
-        if over >= 0:  # rounding, or what must be invested is too risky
-            return weights(high) if over < 1e-12 else None
-        for low in high - np.arange(0.5, 10.0, 0.5):
-            if excess(low) >= 0:
-                root: Any = brentq(excess, low, high, xtol=1e-13)
-                return weights(root)
-            high = low
-    except _NotFound:
-        pass
-    return None
-
-
-class _NotFound(Exception):
-    """Pivoting gave up."""
-
-
-class _Problem:
-    """One convex problem for all decisions of one shape, fed with numbers; scaled, so that tolerances mean something.
-
-    Variances of a day are 1e-4, which a solver takes for nearly nothing: the factor is divided by the mean deviation,
-    the objective by what that leaves.
-    """
-
-    def __init__(self, n: int, has_risk: bool, has_cost: bool, has_net: bool):
-        cp = _cvxpy()
-        self.w = cp.Variable(n)
-        self.factor, self.mean = cp.Parameter((n, n)), cp.Parameter(n)
-        self.low, self.high, self.gross = cp.Parameter(), cp.Parameter(), cp.Parameter(nonneg=True)
-        self.net = cp.Parameter() if has_net else None
-        bounds = [self.w >= self.low, self.w <= self.high, cp.norm1(self.w) <= self.gross]
-        if self.net is not None:
-            bounds.append(cp.sum(self.w) == self.net)
-        gain = self.mean @ self.w
-        self.held, self.cost = None, None
-        if has_cost:
-            self.cost, self.priced = cp.Parameter(nonneg=True), cp.Parameter(n)
-            gain = gain - cp.norm1(self.cost * self.w - self.priced)
-        self.risk = cp.Parameter(nonneg=True) if has_risk else None
-        deviations = self.factor.T @ self.w
-        if self.risk is not None:
-            bounds.append(cp.norm2(deviations) <= self.risk)
-            self.problem = cp.Problem(cp.Maximize(gain), bounds)
-        else:
-            self.problem = cp.Problem(cp.Maximize(gain - 0.5 * cp.sum_squares(deviations)), bounds)
-
-    @classmethod
-    def solve(
-        cls,
-        n: int,
-        has_risk: bool,
-        has_cost: bool,
-        room: _Room,
-        mean: np.ndarray,
-        factor: np.ndarray,
-        aversion: float,
-        risk: float | None,
-        held: np.ndarray,
-        cost: float,
-    ) -> np.ndarray:
-        """Return the best weights; raise `_NoAnswer` where the solver has none."""
-        p = _problem(n, has_risk, has_cost, room.net is not None)
-        deviation = float(np.sqrt(np.mean(np.sum(factor**2, axis=1))))
-        unit = aversion * deviation**2 if risk is None else max(float(np.abs(mean).max()), 1e-12)
-        p.factor.value, p.mean.value = factor / deviation, mean / unit
-        p.low.value, p.high.value, p.gross.value = room.low, room.high, room.gross
-        if p.net is not None:
-            p.net.value = room.net
-        if p.cost is not None:
-            p.cost.value, p.priced.value = cost / unit, cost / unit * held
-        if p.risk is not None and risk is not None:
-            p.risk.value = risk / deviation
-        return p._answer()
-
-    def _answer(self) -> np.ndarray:
-        cp = _cvxpy()
-        import warnings
-
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an inaccurate answer is judged by its status
-                self.problem.solve(solver=cp.CLARABEL, warm_start=False, **_SETTINGS)
-        except (cp.error.SolverError, cp.error.DCPError, ValueError, ArithmeticError) as error:
-            raise _NoAnswer(f"the solver failed: {error}") from error
-        if self.problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE) or self.w.value is None:
-            raise _NoAnswer(f"the solver says {self.problem.status}")
-        return np.clip(np.asarray(self.w.value, np.float64), self.low.value, self.high.value)
-
-
-@lru_cache(maxsize=16)
-def _problem(n: int, has_risk: bool, has_cost: bool, has_net: bool) -> _Problem:
-    return _Problem(n, has_risk, has_cost, has_net)
-
-
-def _cvxpy() -> Any:
-    try:
-        import cvxpy
-    except ImportError as error:
-        raise SetupError("Optimising under bounds needs cvxpy: pip install 'longshort[portfolio]'.") from error
-    return cvxpy
-
-
-# ------------------------------------------------------------------------------------------------------------ frontier
-
-
-@dataclass(frozen=True, eq=False)
-class Frontier:
-    """The least risk for every return: what an optimiser could choose from at one decision.
-
-    Parameters
-    ----------
-    symbols : tuple of str
-        With a finite forecast.
-    mean, deviation : float64 array (n_symbols,)
-        Of their simple returns, a year.
-    risk, gain : float64 array (n_points,)
-        Standard deviation and return of the portfolios, a year; the first has the least risk of all.
-    weights : float64 array (n_points, n_symbols)
-        Of each portfolio.
-    time : int, optional
-        UTC nanoseconds of the decision.
-    """
-
-    symbols: tuple[str, ...]
-    mean: np.ndarray
-    deviation: np.ndarray
-    risk: np.ndarray
-    gain: np.ndarray
-    weights: np.ndarray
-    covariance: np.ndarray
-    time: int | None = None
-
-    def at(self, weights: np.ndarray) -> tuple[float, float]:
-        """Return risk and return, a year, of other weights (n_symbols,)."""
-        w = np.asarray(weights, np.float64)
-        return float(np.sqrt(w @ self.covariance @ w)), float(w @ self.mean)
-
-
-def efficient_frontier(
-    forecast: Forecast,
-    row: int = -1,
-    *,
-    points: int = 25,
-    long_only: bool = True,
-    max_weight: float = 1.0,
-    gross: float = 1.0,
-    bars_per_year: float = 252.0,
-) -> Frontier:
-    """Return the efficient frontier of one decision, fully invested.
-
-    Parameters
-    ----------
-    forecast : Forecast
-        Of returns, with covariances.
-    row : int, default=-1
-        Which of its decisions; the last by default.
-    points : int, default=25
-        Portfolios, at even steps of predicted return from the least risk to the highest return.
-    long_only, max_weight, gross
-        Bounds, as of `MinVariance`.
-    bars_per_year : float, default=252
-        To make the figures annual.
-
-    Examples
-    --------
-    >>> from longshort.forecast import TargetInfo
-    >>> mean, covariance = np.array([[0.0002, 0.0006]]), np.diag([0.0001, 0.0004])[None]
-    >>> said = Forecast(np.array([0]), ("A", "B"), mean, covariance=covariance, target=TargetInfo("return"))
-    >>> found = efficient_frontier(said, points=3)
-    >>> found.weights.round(3)
-    array([[0.8, 0.2],
-           [0.4, 0.6],
-           [0. , 1. ]])
-    """
-    if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 2:
-        raise InputError(f"points must be a whole number of at least 2, was {points!r}.")
-    _require("bars_per_year", bars_per_year, 1e-9, np.inf)
-    if not len(forecast):
-        raise InputError("The forecast has no rows, and a frontier is of one decision.")
-    one = forecast.row(row)
-    mean, covariance = simple_moments(one, "An efficient frontier")
-    assert one.target is not None
-    per_year = bars_per_year / one.target.horizon
-    known = np.isfinite(mean) & np.isfinite(np.diagonal(covariance))
-    if not known.any():
-        raise InputError(f"Row {row} of the forecast has no finite mean and covariance. Choose another row.")
-    mean, covariance = per_year * mean[known], per_year * covariance[np.ix_(known, known)]
-    least = MinVariance(long_only, max_weight, gross, net=1.0)
-    weights = _along(least, mean, covariance, int(points))
-    risk = np.sqrt(np.einsum("pi,ij,pj->p", weights, covariance, weights))
-    symbols = tuple(s for s, k in zip(forecast.symbols, known, strict=True) if k)
-    deviation = np.sqrt(np.diagonal(covariance))
-    return Frontier(symbols, mean, deviation, risk, weights @ mean, weights, covariance, int(forecast.time[row]))
-
-
-def _along(least: MinVariance, mean: np.ndarray, covariance: np.ndarray, points: int) -> np.ndarray:
-    """Return the weights of least variance at even steps of return, (points, n)."""
-    cp = _cvxpy()
-    start = least.of(mean, covariance)
-    room, w, gain = _room(least, np.zeros(0)), cp.Variable(len(mean)), cp.Parameter()
-    bounds = [w >= room.low, w <= room.high, cp.norm1(w) <= room.gross, cp.sum(w) == room.net]
-    best = cp.Problem(cp.Maximize(mean @ w), bounds)
-    best.solve(solver=cp.CLARABEL)
-    if best.status != cp.OPTIMAL:
-        raise InputError(f"The frontier has no end: the solver says {best.status}. Loosen the bounds.")
-    scale = float(np.mean(np.diagonal(covariance)))
-    risk = cp.sum_squares((_factor(covariance) / np.sqrt(scale)).T @ w)
-    problem = cp.Problem(cp.Minimize(risk), [*bounds, mean @ w >= gain])
-    top, low = float(best.value), float(mean @ start)
-    found = [start]
-    for wanted in np.linspace(low, top, points)[1:]:
-        gain.value = min(wanted, top - 1e-9 * max(abs(top), 1e-9))
-        problem.solve(solver=cp.CLARABEL, **_SETTINGS)
-        if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE) or w.value is None:
-            raise InputError(f"No portfolio returns {wanted:.3g} a year within the bounds: {problem.status}.")
-        found.append(np.asarray(w.value, np.float64))
-    return np.stack(found)

@@ -10,7 +10,7 @@ from .plots import Mark, Plot
 from .svg import limits, nice_ticks
 
 if TYPE_CHECKING:
-    from ..portfolio.optimize import Frontier
+    from ..portfolio.frontier import Frontier
 
 
 def frontier_plot(frontier: "Frontier", chosen: Mapping[str, Any] | None = None) -> Plot:
