@@ -152,3 +152,56 @@ def test_bad_levels_and_shapes_are_refused():
 def test_everything_exported_has_a_docstring_with_an_example():
     for name in m.__all__:
         assert ">>>" in getattr(m, name).__doc__, name
+
+
+def test_the_sharpe_interval_of_independent_normal_returns_is_lo_2002():
+    # Lo (2002), equation 9: the error of the ratio per bar is sqrt((1 + SR^2 / 2) / n)
+    r = np.random.default_rng(3).normal(0.02, 0.1, 40_000)
+    ratio = float(r.mean() / r.std(ddof=1))
+    low, high = m.sharpe_interval(r, bars_per_year=1)
+    assert (high - low) / 2 == pytest.approx(1.959964 * math.sqrt((1 + ratio**2 / 2) / len(r)), rel=0.04)
+    assert (high + low) / 2 == pytest.approx(ratio, abs=1e-12)
+
+
+def test_the_sharpe_interval_covers_the_truth_and_widens_where_returns_go_together():
+    rng = np.random.default_rng(4)
+
+    def path():  # a first-order moving average: autocorrelation 0.5
+        e = rng.normal(size=501)
+        return 0.1 + e[1:] + e[:-1]
+
+    truth = 0.1 / math.sqrt(2.0)
+    found = [m.sharpe_interval(path(), bars_per_year=1) for _ in range(400)]
+    inside = np.mean([low <= truth <= high for low, high in found])
+    assert 0.88 <= inside <= 0.98
+    independent = m.sharpe_interval(rng.normal(0.1, 1.4, 500), bars_per_year=1)
+    assert np.median([high - low for low, high in found]) > 1.2 * (independent[1] - independent[0])
+
+
+def test_rolling_sharpe_is_the_sharpe_of_each_window():
+    r = np.random.default_rng(5).normal(0.001, 0.01, 200)
+    rows, ratio, low, high = m.rolling_sharpe(r, window=60, every=7)
+    assert rows[-1] == 199
+    assert set(np.diff(rows)) == {7}
+    for row, one, a, b in zip(rows, ratio, low, high, strict=True):
+        part = r[row - 59 : row + 1]
+        assert one == pytest.approx(m.sharpe(part), rel=1e-12)
+        assert (a, b) == pytest.approx(m.sharpe_interval(part), rel=1e-12)
+
+
+def test_a_window_without_movement_or_with_too_few_returns_has_no_sharpe():
+    assert [len(part) for part in m.rolling_sharpe(np.zeros(10), window=11)] == [0, 0, 0, 0]
+    assert np.isnan(m.rolling_sharpe(np.zeros(30), window=25)[1]).all()
+    assert all(math.isnan(v) for v in m.sharpe_interval([0.01, 0.02]))
+    assert all(math.isnan(v) for v in m.sharpe_interval([]))
+    with pytest.raises(InputError, match="A window needs"):
+        m.rolling_sharpe(np.zeros(30), window=1)
+
+
+def test_the_deepest_drawdown_is_the_largest_of_all():
+    r = np.random.default_rng(6).normal(0.0, 0.02, 300)
+    falls = m.drawdowns(r)
+    wealth = np.cumprod(1 + r)
+    assert falls[-1] == pytest.approx(1 - wealth[-1] / max(1.0, wealth.max()), abs=1e-15)
+    assert m.max_drawdown(r) == falls.max()
+    assert len(m.drawdowns([])) == 0

@@ -24,6 +24,7 @@ __all__ = [
     "annual_volatility",
     "bias",
     "coverage",
+    "drawdowns",
     "hit_rate",
     "hit_rate_interval",
     "information_coefficient",
@@ -38,7 +39,9 @@ __all__ = [
     "qlike",
     "r2",
     "rmse",
+    "rolling_sharpe",
     "sharpe",
+    "sharpe_interval",
     "skill",
     "sortino",
     "total_return",
@@ -374,6 +377,70 @@ def sharpe(returns: ArrayLike, risk_free: float = 0.0, bars_per_year: float = 25
     return _ratio(float(np.mean(r)), float(np.std(r, ddof=1)), zero=nan) * sqrt(bars_per_year)
 
 
+def sharpe_interval(returns: ArrayLike, bars_per_year: float = 252, level: float = 0.95) -> tuple[float, float]:
+    """Return the asymptotic interval of the annual Sharpe ratio, for returns that need not be independent or normal.
+
+    Lo's (2002) interval by the generalised method of moments: fat tails, skewness and autocorrelation widen or narrow
+    it through Newey-West's variance of the ratio's influence function, with Bartlett weights on ``4 (n / 100)^(2/9)``
+    lags. NaN for fewer than 20 returns, or for returns that are all the same.
+
+    Examples
+    --------
+    Four years of days, true annual Sharpe ratio 0.8:
+
+    >>> returns = np.random.default_rng(0).normal(0.0005, 0.01, size=1008)
+    >>> low, high = sharpe_interval(returns)
+    >>> round(low, 2), round(sharpe(returns), 2), round(high, 2)
+    (-0.95, 0.03, 1.01)
+    """
+    r = _account(returns)
+    _, low, high = _sharpes(r[None], bars_per_year, level)
+    return float(low[0]), float(high[0])
+
+
+def rolling_sharpe(
+    returns: ArrayLike, window: int, bars_per_year: float = 252, level: float = 0.95, every: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the annual Sharpe ratio over a moving window, with its interval as in `sharpe_interval`.
+
+    Parameters
+    ----------
+    returns : array (n_bars,)
+        Simple returns of the account.
+    window : int
+        Bars in each.
+    bars_per_year, level
+        As in `sharpe_interval`.
+    every : int, default=1
+        Bars from one window to the next, counted back from the last.
+
+    Returns
+    -------
+    rows, ratio, low, high : arrays (n_windows,)
+        `rows` are the last bars of the windows; none where there are fewer bars than `window`.
+
+    Examples
+    --------
+    >>> returns = np.random.default_rng(0).normal(0.0005, 0.01, size=300)
+    >>> rows, ratio, low, high = rolling_sharpe(returns, window=252, every=20)
+    >>> rows.tolist(), bool(np.isclose(ratio[-1], sharpe(returns[-252:])))
+    ([259, 279, 299], True)
+    """
+    r = _account(returns)
+    if not 2 <= window or every < 1:
+        raise InputError(f"A window needs at least 2 bars and a step of 1, were {window} and {every}.")
+    if len(r) < window:
+        return np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0)
+    rows = np.arange(len(r) - 1, window - 2, -every)[::-1]
+    windows = np.lib.stride_tricks.sliding_window_view(r, window)
+    size = max(1, 2_000_000 // window)  # a bound on memory
+    parts = [
+        _sharpes(windows[rows[a : a + size] - window + 1], bars_per_year, level) for a in range(0, len(rows), size)
+    ]
+    ratio, low, high = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return rows, ratio, low, high
+
+
 def sortino(returns: ArrayLike, risk_free: float = 0.0, bars_per_year: float = 252) -> float:
     """Return the annual Sortino ratio: like `sharpe`, but only returns below the risk-free rate count as risk.
 
@@ -396,8 +463,20 @@ def max_drawdown(returns: ArrayLike) -> float:
     >>> round(max_drawdown([0.10, -0.20, 0.05, -0.10]), 4)
     0.244
     """
+    falls = drawdowns(returns)
+    return float(falls.max()) if len(falls) else 0.0
+
+
+def drawdowns(returns: ArrayLike) -> np.ndarray:
+    """Return the fall from the highest wealth so far after each bar, (n_bars,), as positive fractions of that peak.
+
+    Examples
+    --------
+    >>> drawdowns([0.10, -0.20, 0.25]).round(4).tolist()
+    [0.0, 0.2, 0.0]
+    """
     wealth = np.concatenate([[1.0], np.cumprod(1.0 + _account(returns))])
-    return float(np.max(1.0 - wealth / np.maximum.accumulate(wealth)))
+    return (1.0 - wealth / np.maximum.accumulate(wealth))[1:]
 
 
 def turnover(weights: ArrayLike, bars_per_year: float = 252) -> float:
@@ -491,6 +570,26 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2.0)[where]
+
+
+def _sharpes(r: np.ndarray, bars_per_year: float, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ratio, lower and upper bound for each row of returns (n_windows, n_bars)."""
+    n = r.shape[1]
+    if n < 2:
+        nothing = np.full(len(r), nan)
+        return nothing, nothing, nothing
+    spread = r.std(axis=1, ddof=1)
+    spread[r.max(axis=1) == r.min(axis=1)] = nan
+    z = (r - r.mean(axis=1, keepdims=True)) / spread[:, None]
+    ratio, root = r.mean(axis=1) / spread, sqrt(bars_per_year)
+    influence = z - ratio[:, None] / 2 * (z**2 - 1)
+    variance = np.mean(influence**2, axis=1)
+    lags = int(4 * (n / 100) ** (2 / 9)) if n >= 20 else 0
+    for lag in range(1, lags + 1):
+        variance += 2 * (1 - lag / (lags + 1)) * np.sum(influence[:, lag:] * influence[:, :-lag], axis=1) / n
+    error = np.sqrt(variance / n) if n >= 20 else np.full(len(r), nan)
+    half = NormalDist().inv_cdf(0.5 + level / 2) * error
+    return ratio * root, (ratio - half) * root, (ratio + half) * root
 
 
 def _refuse_nan(name: str, values: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """Run folders: what was asked in them, what came out, and the steps that lead from one to the other."""
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from ..strategy import Strategy
     from ..trading import BacktestResult
     from ..trading.verifying import Verification
+
+log = logging.getLogger(__name__)
 
 STUDY, BACKTEST, STRATEGY, REPORT, ORIGIN = "study", "backtest", "strategy", "report.html", "origin"
 TUNED = "tuned"
@@ -153,14 +156,10 @@ def run_walk_forward(run: Run, progress: Callable[..., None] | None = None) -> "
 
 def run_backtest(run: Run) -> "BacktestResult":
     """Play the run's policy and limits over the forecasts of its study; keep the result and write the report."""
-    from .. import ledger
-    from ..trading import backtest
     from ..trading.played import save_result
 
-    config, study = run.config(), run.study()
-    strategy = run.strategy_judged_by(study)
-    with ledger.project(run.path):
-        result = backtest(strategy, study, name=run.name, **config.account())
+    study = run.study()
+    result = _played(run, study)
     save_result(run.path / BACKTEST, result)
     run_tearsheet(run, study, result)
     return result
@@ -171,7 +170,35 @@ def run_tearsheet(run: Run, study: Any = None, result: Any = None, out: Path | N
     from ..report import tearsheet
 
     study = run.study() if study is None else study
-    return tearsheet(study).save(out or run.path / REPORT)
+    if result is None and (run.path / BACKTEST).exists():
+        result = _replayed(run, study)
+    return tearsheet(study, *([] if result is None else [result])).save(out or run.path / REPORT)
+
+
+def _replayed(run: Run, study: Any) -> "BacktestResult | None":
+    """Play a kept backtest again, for what was not kept of it; None where study or settings are others by now."""
+    from ..trading.played import load_result
+
+    kept = load_result(run.path / BACKTEST).kept
+    try:
+        result = _played(run, study)
+    except InputError as error:
+        log.warning("the report leaves %s out: %s", run.path / BACKTEST, error)
+        return None
+    if result.order_hash == kept["order_hash"]:
+        return result
+    advice = f"run `longshort backtest {run.path}` again"
+    log.warning("the report leaves %s out, which was made with other settings: %s", run.path / BACKTEST, advice)
+    return None
+
+
+def _played(run: Run, study: Any) -> "BacktestResult":
+    from .. import ledger
+    from ..trading import backtest
+
+    config, strategy = run.config(), run.strategy_judged_by(study)
+    with ledger.project(run.path):
+        return backtest(strategy, study, name=run.name, **config.account())
 
 
 def run_train(run: Run, progress: Callable[[float], None] | None = None) -> "Strategy":

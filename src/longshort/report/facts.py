@@ -5,7 +5,7 @@ arranged, and forecasts are turned into closes in today's price units.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -195,8 +195,7 @@ class Facts:
     @property
     def name(self) -> str:
         """The study in a few words: symbols, what is predicted."""
-        shown = ", ".join(self.symbols[:4]) + (f" and {len(self.symbols) - 4} more" if len(self.symbols) > 4 else "")
-        return f"{shown}: {self.target}"
+        return f"{some(self.symbols)}: {self.target}"
 
     @property
     def model_name(self) -> str:
@@ -219,6 +218,14 @@ class Facts:
             plural(int(self.details["trials"]), "trial"),
         ]
         return " · ".join(parts)
+
+
+def some(symbols: Sequence[str]) -> str:
+    """
+    >>> some(("A", "B")), some("ABCDEF")
+    ('A, B', 'A, B, C, D and 2 more')
+    """
+    return ", ".join(symbols[:4]) + (f" and {len(symbols) - 4} more" if len(symbols) > 4 else "")
 
 
 def plural(n: int, noun: str) -> str:

@@ -46,6 +46,8 @@ MAX_PANELS = 8  # symbols drawn one by one; all of them are in the table
 class Page:
     """What goes on the page, in order."""
 
+    name: str
+    symbols: Sequence[str]
     facts: Sequence[Facts]  # the first is the subject
     closes: Sequence[Closes]  # one a symbol
     next: Sequence[Next]
@@ -58,6 +60,8 @@ class Page:
     digest: str
     version: str
     price_note: str = ""
+    verdicts: Sequence[str] = ()  # of strategies, HTML
+    strategies: Sequence[str] = ()  # their sections, HTML
 
 
 @cache
@@ -67,11 +71,12 @@ def _part(name: str) -> str:
 
 def render(page: Page) -> str:
     """The whole page as HTML."""
-    main = page.facts[0]
-    title = f"{main.name} – longshort"
-    body = [_first(page), *(_other(f, f"o{i}") for i, f in enumerate(page.facts[1:]))]
-    body += [_skill(main, page), _training(page.facts), _networks(page.networks), _scores(page.facts)]
-    body += [_folds(page.facts), _data(page)]
+    title = f"{page.name} – longshort"
+    body = [_first(page), *page.strategies, *(_other(f, f"o{i}") for i, f in enumerate(page.facts[1:]))]
+    if page.facts:
+        body += [_skill(page.facts[0], page), _training(page.facts), _networks(page.networks), _scores(page.facts)]
+        body += [_folds(page.facts)]
+    body += [_data(page)]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -83,7 +88,7 @@ def render(page: Page) -> str:
 
 
 def _header(page: Page) -> str:
-    symbols = ", ".join(page.facts[0].symbols[:6]) + (" …" if len(page.facts[0].symbols) > 6 else "")
+    symbols = ", ".join(page.symbols[:6]) + (" …" if len(page.symbols) > 6 else "")
     return (
         '<header class="top"><span><b>longshort</b></span>'
         f"<span>{escape(symbols)}, {page.span[0]} – {page.span[1]}, {escape(page.bar_size)} bars</span>"
@@ -94,12 +99,15 @@ def _header(page: Page) -> str:
 def verdict_block(facts: Facts, tag: str = "h1") -> str:
     """The verdict: its first clause as the headline, a filled or hollow mark before it, the whole sentence below."""
     verdict = facts.verdict
-    edge = verdict.exit_code == 0
+    return marked(verdict.exit_code == 0, headline(facts), (verdict.sentence, numbers_line(facts)), tag)
+
+
+def marked(edge: bool, head: str, lines: Sequence[str], tag: str) -> str:
+    """A verdict: a filled or hollow mark, a headline and what stands below it."""
     word = "Edge" if edge else "No evidence of an edge"
     return (
         f'<div class="verdict"><span class="mark{" edge" if edge else ""}" role="img" aria-label="{word}"></span>'
-        f"<{tag}>{escape(headline(facts))}</{tag}>"
-        f"<p>{escape(verdict.sentence)}</p><p>{escape(numbers_line(facts))}</p></div>"
+        f"<{tag}>{escape(head)}</{tag}>{''.join(f'<p>{escape(line)}</p>' for line in lines)}</div>"
     )
 
 
@@ -118,13 +126,15 @@ def numbers_line(facts: Facts) -> str:
     if d.get("hit_rate") is not None and facts.target.kind != "volatility":
         parts.append(f"hit rate {percent(d['hit_rate'])}")
     if d.get("ic") is not None:
-        parts.append(f"correlation {_fixed(d['ic'], 2)}")
+        parts.append(f"correlation {fixed(d['ic'], 2)}")
     return " · ".join([*parts, facts.counts])
 
 
 def _first(page: Page) -> str:
+    if not page.facts:
+        return f'<section class="first">{"".join(page.verdicts)}</section>'
     main = page.facts[0]
-    parts = ['<section class="first">', verdict_block(main)]
+    parts = ['<section class="first">', verdict_block(main), *page.verdicts]
     if not page.closes:
         parts += [f"<figure><figcaption><b>{escape(main.name)}</b> · rows nobody trained on</figcaption>"]
         parts += [_key("actual", main.model_name, main.reference_name), series_figure(main, "m0"), "</figure>"]
@@ -197,7 +207,7 @@ def _other(facts: Facts, key: str) -> str:
         series_figure(facts, key),
         "</figure>",
         '<div class="pair">',
-        _figure("Skill by year", _reference(facts), skill_figure((facts.overall, *facts.by_year), "Skill by year")),
+        figure("Skill by year", _reference(facts), skill_figure((facts.overall, *facts.by_year), "Skill by year")),
         _calibration(facts),
         "</div>",
         _tests(facts),
@@ -213,10 +223,10 @@ def _skill(facts: Facts, page: Page) -> str:
         "knowing nothing. Bars are 95 % intervals. "
         f"{escape(facts.counts)}.</p>",
         '<div class="pair">',
-        _figure("By fold", "", skill_figure(folds, "Skill by fold")),
-        _figure("By year", "", skill_figure((facts.overall, *facts.by_year), "Skill by year")),
+        figure("By fold", "", skill_figure(folds, "Skill by fold")),
+        figure("By year", "", skill_figure((facts.overall, *facts.by_year), "Skill by year")),
         "<div>",
-        _figure("Other forecasts", "same rows, same reference", skill_figure(facts.rivals, "Skill of other forecasts"))
+        figure("Other forecasts", "same rows, same reference", skill_figure(facts.rivals, "Skill of other forecasts"))
         if facts.rivals
         else "",
         _by_symbol(facts),
@@ -231,21 +241,21 @@ def _by_symbol(facts: Facts) -> str:
     if len(facts.symbols) < 2:
         return ""
     if not facts.by_symbol:
-        return _figure("By symbol", "", empty(f"Not judged one by one: {len(facts.symbols)} symbols are too many."))
+        return figure("By symbol", "", empty(f"Not judged one by one: {len(facts.symbols)} symbols are too many."))
     best = sorted(facts.by_symbol, key=lambda s: -(s.value if np.isfinite(s.value) else -np.inf))
     shown = best if len(best) <= 40 else [*best[:20], *best[-20:]]
     note = "" if len(best) <= 40 else f"20 best and 20 worst of {len(best)}"
-    return _figure("By symbol", note, skill_figure(shown, "Skill by symbol"))
+    return figure("By symbol", note, skill_figure(shown, "Skill by symbol"))
 
 
 def _calibration(facts: Facts) -> str:
     if facts.calibration is None:
-        return _figure("Calibration", "", empty("Fewer than 40 forecasts with an outcome."))
+        return figure("Calibration", "", empty("Fewer than 40 forecasts with an outcome."))
     cal = facts.calibration
     note = f"slope {cal.slope:.2f} (dashed: 1), {cal.rows:,} forecasts in {len(cal.forecast)} bins"
     for claimed, seen in cal.coverage:
         note += f"; the {100 * claimed:.0f} % interval held {percent(seen)}"
-    return _figure("Calibration", note.replace("-", "−"), calibration_figure(cal, facts.unit, facts.target.kind))
+    return figure("Calibration", note.replace("-", "−"), calibration_figure(cal, facts.unit, facts.target.kind))
 
 
 def _training(every: Sequence[Facts]) -> str:
@@ -323,8 +333,8 @@ def _scores(every: Sequence[Facts]) -> str:
         spread = f" Skill of single seeds: {', '.join(percent(v, 2, True) for v in seeds)}." if len(seeds) > 1 else ""
         note = f"{facts.counts}.{spread}{units} Trials counted in {facts.details['trials_where']}."
         head = ["", *(METRICS.get(m, m.replace("_", " ")) for m in metrics)]
-        remarks = "".join(f'<p class="sub">{escape(_minus(line))}</p>' for line in facts.verdict.remarks)
-        parts.append(_figure(facts.name, note, table(head, rows, mark=0) + remarks))
+        remarks = "".join(f'<p class="sub">{escape(minus(line))}</p>' for line in facts.verdict.remarks)
+        parts.append(figure(facts.name, note, table(head, rows, mark=0) + remarks))
     return "".join([*parts, "</section>"])
 
 
@@ -334,12 +344,12 @@ def _score(metric: str, value: float | None, scale: float = 1.0) -> str:
     if metric in ("skill", "hit_rate"):
         return percent(value, 1 if metric == "hit_rate" else 2)
     if metric == "r2":
-        return _fixed(value, 4)
+        return fixed(value, 4)
     if metric.endswith("_p"):
         return _p(value)
     if metric in ("rmse", "mae"):
         return _number(value * scale)
-    return _fixed(value, 3 if metric == "ic" else 2)
+    return fixed(value, 3 if metric == "ic" else 2)
 
 
 def _price_scale(facts: Facts) -> tuple[float, str]:
@@ -386,7 +396,7 @@ def _footer(page: Page) -> str:
     )
 
 
-def _figure(title: str, note: str, drawing: str) -> str:
+def figure(title: str, note: str, drawing: str) -> str:
     tail = f" · {escape(note)}" if note else ""
     return f'<figure class="gap"><figcaption><b>{escape(title)}</b>{tail}</figcaption>{drawing}</figure>'
 
@@ -434,7 +444,7 @@ def table(
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _fixed(value: float, digits: int) -> str:
+def fixed(value: float, digits: int) -> str:
     text = f"{value:.{digits}f}"
     return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")
 
@@ -449,7 +459,7 @@ def _number(value: float) -> str:
     return text.replace("-", "−")
 
 
-def _minus(text: str) -> str:
+def minus(text: str) -> str:
     """Return the text with minus signs before numbers that have a hyphen."""
     return re.sub(r"(?<!\w)-(?=\d)", "−", text)
 

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a study: what was forecast, what happened, what it is worth."""
+"""One self-contained HTML page about a study: what was forecast, what happened, what was earned, what it is worth."""
 
 import logging
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,8 @@ import numpy as np
 from .. import __version__
 from ..artifact import write_atomic
 from ..errors import InputError
-from .facts import Closes, Facts, Next, closes_of, facts_of, next_of
+from . import money
+from .facts import Closes, Facts, Next, closes_of, facts_of, next_of, some
 from .outlook import Outlook, coming_sessions
 from .page import MAX_PANELS, Page, render
 
@@ -54,14 +55,16 @@ class Tearsheet:
 
 
 def tearsheet(study, *others, price: Any = "auto") -> Tearsheet:
-    """Make a report of a study.
+    """Make a report of a study, of what was earned with its forecasts, or of a backtest alone.
 
     Parameters
     ----------
-    study : Study
+    study : Study or BacktestResult
         The subject of the page: its verdict comes first.
-    *others : Study
-        Further studies on the same market, each with a section of its own (for example next-day volatility).
+    *others : BacktestResult or Study
+        Backtests of the study's forecasts: equity and drawdown beside the benchmarks, exposure, costs, months, trades,
+        what each symbol and limit did, capacity. Further studies on the same market (for example next-day volatility)
+        have a section of their own each.
     price : Forecast, Outlook, "auto" or None, default="auto"
         The coming sessions: a path, as `lstm.predict(bars, steps=5)` gives it; or what `look_ahead` made, which has
         the test rows of the same model too; or "auto": `models.presets.returns` is fitted on the study's daily bars, a
@@ -81,19 +84,34 @@ def tearsheet(study, *others, price: Any = "auto") -> Tearsheet:
     >>> page = tearsheet(study)
     >>> page.title, page.html.count("<svg") > 10
     ('AAPL: log return over the next bar – longshort', True)
+
+    With a backtest:
+
+    >>> result = ls.backtest(ls.LongShort(), study)
+    >>> "Profit by symbol" in tearsheet(study, result, price=None).html
+    True
+    >>> tearsheet(result).title
+    'LongShort on AAPL – longshort'
     """
-    for one in (study, *others):
+    every = (study, *others)
+    for one in every:
         if not hasattr(one, "verdict"):
-            raise InputError(f"tearsheet needs a Study, as walk_forward returns it, was a {type(one).__name__}.")
-    facts = tuple(facts_of(s) for s in (study, *others))
-    main = facts[0]
-    closes, following, networks, note = _price(main, price)
+            raise InputError(
+                "tearsheet needs a Study, as walk_forward returns it, or a BacktestResult, as backtest does, was a "
+                f"{type(one).__name__}."
+            )
+    results = [one for one in every if hasattr(one, "equity")]
+    facts = tuple(facts_of(one) for one in every if not hasattr(one, "equity"))
+    closes, following, networks, note = _price(facts[0], price) if facts else ([], [], [], "")
     for one in facts:
         networks.append((one.study.forecaster, one.target))
-    bars = study.bars
+    bars = facts[0].study.bars if facts else results[0].bars
+    name = facts[0].name if facts else f"{results[0].name} on {some(results[0].symbols)}"
     labels = np.asarray(bars.time).astype("datetime64[ns]").astype("datetime64[D]")
     issues, seen = _issues(bars)
     page = Page(
+        name=name,
+        symbols=bars.symbols,
         facts=facts,
         closes=closes,
         next=following,
@@ -106,8 +124,10 @@ def tearsheet(study, *others, price: Any = "auto") -> Tearsheet:
         digest=str(bars.digest),
         version=__version__,
         price_note=note,
+        verdicts=[money.verdict(one, "h2" if facts or i else "h1") for i, one in enumerate(results)],
+        strategies=[money.section(one, f"s{i}") for i, one in enumerate(results)],
     )
-    return Tearsheet(render(page), f"{main.name} – longshort")
+    return Tearsheet(render(page), f"{name} – longshort")
 
 
 def _price(main: Facts, price) -> tuple[list[Closes], list[Next], list[tuple[Any, Any]], str]:

@@ -11,9 +11,10 @@ import numpy as np
 
 from .. import metrics
 from ..errors import UnknownName, did_you_mean
-from ..evaluation import selection
+from ..evaluation import selection, statistics
 from ..forecast import Refusal
 from ..orders import MICRO, Account, Fill, Order, Posting
+from . import breakdown
 from .trips import Trades, round_trips
 
 if TYPE_CHECKING:
@@ -116,6 +117,16 @@ class BacktestResult:
         return np.where(self.equity[:, None] > 0, self.values / np.maximum(self.equity, 1e-12)[:, None], 0.0)
 
     @property
+    def gross(self) -> np.ndarray:
+        """Sum of absolute weights at each close, (n,)."""
+        return np.abs(self.weights).sum(axis=1)
+
+    @property
+    def net(self) -> np.ndarray:
+        """Sum of weights at each close, (n,)."""
+        return self.weights.sum(axis=1)
+
+    @property
     def _multipliers(self) -> np.ndarray:
         return np.array([i.multiplier for i in self.account.instruments], np.float64)
 
@@ -175,7 +186,7 @@ class BacktestResult:
         wealth = np.cumprod(1.0 + np.nan_to_num(total), axis=0).mean(axis=1)
         hold = np.zeros(len(total))
         hold[1:] = wealth[1:] / wealth[:-1] - 1.0
-        exposure = float(self.weights[1:].sum(axis=1).mean()) if len(self.time) > 1 else 0.0
+        exposure = float(self.net[1:].mean()) if len(self.time) > 1 else 0.0
         return {"buy_and_hold": hold, "equal_weight": equal, "equal_exposure": exposure * equal}
 
     # -- in numbers --------------------------------------------------------------------------------------------------
@@ -212,8 +223,8 @@ class BacktestResult:
             "calmar": annual / worst if worst > 0 else nan,
             "longest_drawdown": float(_longest_drawdown(self.equity)),
             "turnover": traded / mean_equity / years if mean_equity > 0 else nan,
-            "gross_exposure": float(np.abs(self.weights[1:]).sum(axis=1).mean()),
-            "net_exposure": float(self.weights[1:].sum(axis=1).mean()),
+            "gross_exposure": float(self.gross[1:].mean()) if len(r) else 0.0,
+            "net_exposure": float(self.net[1:].mean()) if len(r) else 0.0,
             "trades": len(trades),
             "win_rate": trades.win_rate,
             "profit_factor": trades.profit_factor,
@@ -253,6 +264,32 @@ class BacktestResult:
         """How often the same positions, taken as a whole at another moment, would have earned at least as much."""
         return entries_at_random(self.weights[:-1], np.nan_to_num(asset_returns(self.bars)[1:]))
 
+    # -- taken apart -------------------------------------------------------------------------------------------------
+
+    def by_month(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the years and the return of each of their months, (n_years, 12); see `breakdown.by_month`."""
+        return breakdown.by_month(self)
+
+    def by_symbol(self) -> tuple[breakdown.Share, ...]:
+        """Return what each symbol earned, long and short, the best first; see `breakdown.by_symbol`."""
+        return breakdown.by_symbol(self)
+
+    def by_exit(self) -> tuple[breakdown.Share, ...]:
+        """Return what trades earned by what closed them: the policy, a stop, a limit."""
+        return breakdown.by_exit(self)
+
+    def by_limit(self) -> tuple[breakdown.Refused, ...]:
+        """Return what each limit refused: how often, how much weight, and by which number."""
+        return breakdown.by_limit(self)
+
+    def gap(self) -> breakdown.Gap:
+        """Return what prices moved from the close of the decision to the fill; see `breakdown.gap_of`."""
+        return breakdown.gap_of(self)
+
+    def capacity(self) -> breakdown.Capacity:
+        """Return what would be left of the edge with more money; see `breakdown.Capacity`."""
+        return breakdown.capacity_of(self)
+
     # -- as tables ---------------------------------------------------------------------------------------------------
 
     @property
@@ -284,7 +321,7 @@ class BacktestResult:
         symbols = list(self.symbols)
         if what == "account":
             columns = {"equity": self.equity, "cash": self.cash, "returns": self.returns}
-            columns |= {"gross": np.abs(self.weights).sum(axis=1), "net": self.weights.sum(axis=1)}
+            columns |= {"gross": self.gross, "net": self.net}
             columns |= {"traded": self.traded, "costs": sum(self.costs.values())}
             return pd.DataFrame(columns, index=self.index)
         if what in ("positions", "weights", "profits"):
@@ -482,7 +519,9 @@ def judge_returns(
     """Judge the returns of a strategy.
 
     An edge needs a deflated Sharpe ratio of 95 % (`selection.deflated_sharpe`, which knows the trials) and as much
-    confidence that the returns beat the benchmark of equal exposure.
+    confidence that the returns beat the benchmark of equal exposure: a test of the mean difference that knows
+    autocorrelation (`statistics.mean_test`). Returns that hardly differ from the benchmark's, by less than a fiftieth
+    of its volatility, choose nothing and have no edge over it.
 
     Parameters
     ----------
@@ -502,7 +541,7 @@ def judge_returns(
     'No evidence: a Sharpe ratio of 0.36 (95 % interval -0.79 .. 1.62) after 20 trials, whose best shows 1.35 by luck.'
     """
     if len(returns) < 20 or not np.any(returns):
-        return StrategyVerdict(3, f"No evidence: {len(returns)} rows, {int(np.any(returns))} of them traded.", {})
+        return StrategyVerdict(3, f"No evidence: {len(returns)} rows, {np.count_nonzero(returns)} with a position.", {})
     root, excess = sqrt(bars_per_year), returns - benchmark
 
     def sharpe(r: np.ndarray) -> float:
@@ -511,7 +550,8 @@ def judge_returns(
     low, high = selection.bootstrap_interval(returns, sharpe, draws=300)
     likely = selection.probabilistic_sharpe(returns)
     deflated = selection.deflated_sharpe(returns, sharpes, max(trials, 1))
-    beats = selection.probabilistic_sharpe(excess)
+    beats = 1.0 - statistics.mean_test(excess).p_greater
+    chooses = float(np.std(excess)) > 0.02 * float(np.std(benchmark))
     annual = likely.sharpe * root
     found = {
         "sharpe": annual,
@@ -523,15 +563,17 @@ def judge_returns(
         "trials": deflated.trials,
         "years": len(returns) / bars_per_year,
         "minimum_years": selection.minimum_backtest_length(deflated.trials, annual) if annual > 0 else inf,
-        "excess_sharpe": beats.sharpe * root,
-        "excess_probability": beats.probability,
+        "excess_sharpe": sharpe(excess),
+        "excess_probability": beats,
         "random_entries_p": at_random,
     }
-    edge = deflated.probability >= 0.95 and beats.probability >= 0.95
+    edge = deflated.probability >= 0.95 and beats >= 0.95 and chooses
     luck = f" after {trials} trials, whose best shows {found['deflated_benchmark']:.2f} by luck" * (trials > 1)
     text = f"a Sharpe ratio of {annual:.2f} (95 % interval {low:.2f} .. {high:.2f}){luck}"
     if edge:
         sentence = f"An edge: {text}, and {found['excess_sharpe']:.2f} over a benchmark of equal exposure."
+    elif isfinite(deflated.probability) and deflated.probability >= 0.95 and not chooses:
+        sentence = f"No evidence of choosing well: {text}, and the returns are those of equal exposure."
     elif isfinite(deflated.probability) and deflated.probability >= 0.95:
         sentence = f"No evidence of choosing well: {text}, but {found['excess_sharpe']:.2f} over equal exposure."
     else:
