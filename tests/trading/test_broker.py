@@ -162,6 +162,35 @@ def test_a_trailing_stop_follows_the_best_price_of_the_bars_before():
     assert fills(broker) == [(-10, 109.0)]
 
 
+def test_a_trailing_stop_does_not_fall_back_with_the_price():
+    """A high of 110 moves it to 107; highs of 109 leave it there."""
+    broker = broker_at(100.0)
+    broker.submit(order("1", -10, "trailing_stop", trail=USD(3), valid="gtc"))
+    broker.on(close(1, 109.0, high=110.0, low=98.0, opened=100.0))
+    broker.on(close(2, 108.5, high=109.0, low=108.0, opened=109.0))
+    broker.on(close(3, 106.5, high=108.0, low=106.0, opened=108.0))
+    assert fills(broker) == [(-10, 107.0)]
+
+
+def test_a_stop_sent_at_an_opening_beyond_it_fills_at_that_opening():
+    broker = broker_at(100.0)
+    broker.submit(order("1", 10))
+    broker.on(opening(1, 94.0))
+    broker.events()
+    broker.submit(order("stop", -10, "stop", time=1, stop=USD(95), valid="gtc", reduces=True))
+    broker.on(close(2, 96.0, high=97.0, low=93.0, opened=94.0))
+    assert fills(broker) == [(-10, 94.0)]
+
+
+def test_a_limit_leaves_less_of_the_spread():
+    """Half the spread would be 0.80; the limit is 0.05 away, so that is all that is paid of it."""
+    broker = broker_at(100.0, costs=Costs(BasisPoints(0), 80.0, 0, 0, 0))
+    broker.submit(order("1", 10, "limit", limit=USD("100.05")))
+    broker.on(opening(1, 100.0))
+    (fill,) = of(broker, Fill)
+    assert (fill.price, fill.spread_micro, fill.impact_micro) == (USD("100.05"), 500_000, 0)
+
+
 def test_a_bar_that_spans_stop_and_target_hits_the_stop():
     broker = broker_at(100.0)
     broker.submit(order("1", 10))
@@ -464,6 +493,17 @@ def test_more_than_twice_the_equity_is_refused_with_the_number():
     assert ended == Ended("2", 0, "refused", 1)
 
 
+def test_open_orders_count_as_done_when_buying_power_is_reckoned():
+    broker = broker_at(100.0)
+    broker.submit(order("1", 1900))
+    broker.submit(order("2", 50))
+    broker.cancel(Cancel("2", 0))
+    broker.events()
+    broker.submit(order("3", 101))
+    broker.submit(order("4", 100))
+    assert [(r.limit, r.value) for r in of(broker, Refusal)] == [("buying power", 100_050.0)]
+
+
 def test_an_order_that_makes_a_position_smaller_needs_no_buying_power():
     broker = held(2000)
     broker.on(close(3, 60.0))
@@ -520,6 +560,14 @@ def test_an_account_that_is_ruined_is_closed():
     assert of(broker, Refusal)[0].limit == "buying power"
     broker.on(opening(4, 200.0))
     assert broker.positions() == {}
+
+
+def test_an_account_without_a_maintenance_margin_is_closed_when_nothing_is_left():
+    broker = held(1900, margin=Margin(0.5, 0.0, 0.0))
+    broker.on(close(3, 48.0))
+    assert of(broker, Refusal) == []
+    broker.on(close(4, 47.0))
+    assert of(broker, Refusal)[0].limit == "maintenance margin"
 
 
 def test_what_may_not_be_shorted_and_what_is_off_the_grid_is_refused():

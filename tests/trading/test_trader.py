@@ -44,9 +44,9 @@ def test_orders_take_holdings_to_the_target_in_whole_lots():
 
 
 def test_what_makes_positions_smaller_is_sent_first():
-    trader = Trader(asks(0.0, 0.9), ["A", "B"], account=10_000)
-    trader.on(Fill("x", "A", 0, 90, 100_000_000, 0))
-    assert [(o.symbol, o.quantity.lots) for o in trader.on(seen(time=1, n=2))] == [("A", -90), ("B", 90)]
+    trader = Trader(asks(0.9, 0.0), ["A", "B"], account=10_000)
+    trader.on(Fill("x", "B", 0, 90, 100_000_000, 0))
+    assert [(o.symbol, o.quantity.lots) for o in trader.on(seen(time=1, n=2))] == [("B", -90), ("A", 90)]
 
 
 @pytest.mark.parametrize("weight", [np.nan, np.inf, -np.inf])
@@ -174,6 +174,31 @@ def test_a_stop_is_as_large_as_the_position_after_a_split():
 def test_protection_is_not_sent_again_while_it_stands():
     result = protected([QUIET] * 20, stop_loss=0.05, take_profit=0.1)
     assert [o.kind for o in result.orders] == ["market", "stop", "limit"]
+
+
+def test_a_stop_shrinks_with_its_position():
+    result = protected([QUIET] * 4, weights=(0.5, 0.25), stop_loss=0.05)
+    assert [o.quantity.lots for o in result.orders if o.kind == "stop"] == [-50, -25]
+
+
+def test_a_position_keeps_its_value_through_a_split_on_a_day_without_trading():
+    rows = np.array([QUIET, QUIET, QUIET, (50, 50, 50, 50)], float)
+    rows[2] = np.nan
+    bars = bars_of(rows, split=np.array([[1.0], [1], [2], [1]]))
+    result = backtest(asks(0.5), None, bars, cash=10_000, costs=FREE)
+    assert result.equity.tolist() == [10_000.0] * 4
+    assert result.positions[:, 0].tolist() == [0, 50, 100, 100]
+
+
+def test_a_trade_through_a_split_shows_prices_of_todays_shares():
+    """50 at 100 become 100 at 50, sold at 60: +1,000."""
+    rows = [QUIET, QUIET, (50, 50, 50, 50), (60, 60, 60, 60)]
+    table = iter([0.5, np.nan, 0.0])
+    rule = lambda view: np.array([next(table)])  # noqa: E731
+    bars = bars_of(rows, split=np.array([[1.0], [1], [2], [1]]))
+    (trade,) = backtest(rule, None, bars, cash=10_000, costs=FREE).trades()
+    assert (trade.shares, trade.entry_price, trade.exit_price, trade.profit) == (100, 50.0, 60.0, 1000.0)
+    assert (trade.worst, trade.best) == (pytest.approx(-0.01), pytest.approx(0.2))
 
 
 def test_refusals_of_limits_and_broker_are_kept_with_their_numbers():

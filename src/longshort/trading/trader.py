@@ -166,7 +166,7 @@ class Trader:
         if isinstance(event, Fill):
             self._filled(event)
         elif isinstance(event, Posting):
-            self._posted(event)
+            self.account.apply(event)
         elif isinstance(event, Ended):
             self._left.pop(event.order, None)
         elif isinstance(event, Refusal):
@@ -190,13 +190,6 @@ class Trader:
             self._left.pop(fill.order, None)
         if self._bracket is not None:
             self._fresh.append(self.account.index[fill.symbol])
-
-    def _posted(self, posting: Posting) -> None:
-        self.account.apply(posting)
-        if posting.kind == "split":  # the broker has changed open orders; our levels are looked at afresh at the close
-            protection = self._resting.get(self.account.index[posting.symbol])
-            if protection is not None:
-                protection.scaled = True
 
     # -- deciding ----------------------------------------------------------------------------------------------------
 
@@ -375,17 +368,16 @@ class Trader:
 class _Protection:
     """A stop and a target beside a position."""
 
-    __slots__ = ("ids", "lots", "prices", "scaled")
+    __slots__ = ("ids", "lots", "prices")
 
     def __init__(self, prices: "Levels", lots: int):
-        self.prices, self.lots, self.scaled = prices, lots, False
+        self.prices, self.lots = prices, lots
         self.ids: list[str] = []
 
     def stands(self, wanted: "_Protection", left: dict[str, int]) -> bool:
         """Whether what rests is what is wanted: the same prices for the same position, all of it still open."""
         return (
-            not self.scaled
-            and self.prices == wanted.prices
+            self.prices == wanted.prices
             and self.lots == wanted.lots
             and all(left.get(id) == -self.lots for id in self.ids)
         )
