@@ -19,7 +19,7 @@ import numpy as np
 from .bars import require_bars
 from .clock import Span, local_dates, next_sessions, shifted
 from .errors import InputError, NotFitted
-from .forecast import Forecast, Forecaster, Limit, Streaming
+from .forecast import FitsInSteps, Forecast, Forecaster, Limit, Streaming
 from .models.recent import stream_of
 from .portfolio import Limits, LongShort, as_policy
 
@@ -189,6 +189,7 @@ class Strategy:
         start: Any = None,
         progress: Callable[[float], None] | None = None,
         currency: str = "USD",
+        seeds: int | None = None,
     ) -> "Strategy":
         """Return the same strategy with its forecaster fitted on all of `bars`; self is left untouched.
 
@@ -202,6 +203,9 @@ class Strategy:
             Called with the fraction done, by forecasters that tell.
         currency : str, default="USD"
             Of the prices, for the contract.
+        seeds : int, optional
+            Networks whose mean is the forecast, as many as the study had that judged it: `walk_forward` takes 3 by
+            default. None: as the forecaster says itself.
         """
         require_bars(bars, "fitted")
         if self.forecaster is None:
@@ -209,6 +213,8 @@ class Strategy:
         from copy import deepcopy
 
         forecaster = deepcopy(self.forecaster)
+        if seeds is not None and isinstance(forecaster, FitsInSteps):
+            forecaster = forecaster.with_seeds(seeds)
         tells = progress is not None and "progress" in inspect.signature(forecaster.fit).parameters
         forecaster = forecaster.fit(bars, start, **({"progress": progress} if tells else {}))
         return replace(self, forecaster=forecaster, contract=Contract.of(bars, forecaster, currency))
@@ -306,5 +312,7 @@ def _call(value: Any, told: Mapping[str, Any]) -> str:
     """Return an object as it would be typed, without what stands at its default."""
     known = inspect.signature(type(value)).parameters
     shown = {k: v for k, v in told.items() if k != "kind" and (k not in known or v != known[k].default)}
-    arguments = [f"{k}={v!r}" for k, v in shown.items() if v not in (None, [], {}, ())]
+    inner = {k: getattr(value, k, None) for k, v in shown.items() if isinstance(v, Mapping) and "kind" in v}
+    texts = {k: repr(v) if k not in inner else _call(inner[k], v) for k, v in shown.items()}
+    arguments = [f"{k}={text}" for k, text in texts.items() if shown[k] not in (None, [], {}, ())]
     return f"{type(value).__name__}({', '.join(arguments)})"

@@ -367,6 +367,14 @@ def test_a_crash_while_saving_leaves_the_old_one(saved, copied, bars, monkeypatc
     assert sorted(path.name for path in copied.parent.iterdir()) == ["copy"]
 
 
+def test_a_card_warns_when_another_number_of_seeds_was_judged(bars, tmp_path):
+    study = ls.walk_forward(small(), bars, ls.WalkForward("1Y", "1Y"), baselines=[], seeds=2)
+    for seeds, warned in ((None, True), (2, False)):
+        ls.save_strategy(tmp_path / "x", ls.Strategy(small()).fitted(bars, seeds=seeds), study)
+        card = (tmp_path / "x" / "model-card.md").read_text()
+        assert ("the mean over 2 seeds; what is kept, over 1" in card) is warned
+
+
 def test_a_tuned_forecaster_is_kept_as_the_one_it_chose(bars, tmp_path):
     class Tuned:
         best_ = m.AutoRegression(RETURN).fit(bars)

@@ -204,7 +204,7 @@ def _played(run: Run, study: Any) -> "BacktestResult":
 def run_train(run: Run, progress: Callable[[float], None] | None = None) -> "Strategy":
     """Fit the run's model on all of its bars and keep the strategy, with all that is known about it."""
     from .. import ledger
-    from ..trading import save_strategy
+    from ..trading import load_strategy, save_strategy
     from ..trading.played import load_result
 
     run.check_ledger()
@@ -213,9 +213,9 @@ def run_train(run: Run, progress: Callable[[float], None] | None = None) -> "Str
     strategy = config.build_strategy(config.forecaster()) if study is None else run.strategy_judged_by(study)
     played = load_result(run.path / BACKTEST) if study is not None and (run.path / BACKTEST).exists() else None
     with ledger.project(run.path):
-        strategy = strategy.fitted(bars, progress=progress, currency=config.currency)
+        strategy = strategy.fitted(bars, progress=progress, currency=config.currency, seeds=config.seeds)
         save_strategy(run.path / STRATEGY, strategy, study, played, bars, costs=config.build_costs(), name=run.name)
-    return strategy
+    return load_strategy(run.path / STRATEGY)
 
 
 def run_verify(run: str | Path, root: str | Path = "runs", data: bool = False) -> "Verification":

@@ -102,6 +102,11 @@ class Config:
         return strategy_of({"policy": self.policy, "limits": self.limits, **self.strategy}, forecaster)
 
     @property
+    def seeds(self) -> int:
+        """Networks whose mean is judged, and trained in the end; 3 where nothing else is said, as in `walk_forward`."""
+        return int(self.walk_forward.get("seeds", 3))
+
+    @property
     def currency(self) -> str:
         """Of the prices; dollars where nothing else is said."""
         return str(self.strategy.get("currency", "USD"))

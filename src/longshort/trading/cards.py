@@ -165,6 +165,9 @@ def _caveats(facts: Mapping[str, Any]) -> list[str]:
             found.append(f"{len(study['failed'])} of {study['folds']} folds failed.")
         if study["seeds"] < 3 and facts["model"] is not None and facts["model"]["seed"] is not None:
             found.append(f"It was judged with {study['seeds']} seed: how much is luck of the start is not known.")
+        mine = None if facts["model"] is None else facts["model"]["seeds"]
+        if mine is not None and mine != study["seeds"]:
+            found.append(f"What was judged is the mean over {study['seeds']} seeds; what is kept, over {mine}.")
         if study["reads"] > 1:
             found.append(f"The test rows were read {study['reads']} times; what was learned from them is not counted.")
     if facts["deaf"]:
