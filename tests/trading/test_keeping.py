@@ -5,6 +5,7 @@ import os
 import shutil
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +353,22 @@ def test_the_study_of_another_model_or_of_other_symbols_is_refused(saved, bars, 
         ls.save_strategy(tmp_path / "x", alone, study, bars=bars.select("AAPL"))
     with pytest.raises(InputError, match="needs bars"):
         ls.save_strategy(tmp_path / "x", strategy)
+
+
+@pytest.mark.parametrize("other", ["policy", "limits", "costs", "forecasts"])
+def test_the_backtest_of_another_strategy_is_refused(saved, bars, tmp_path, other):
+    strategy, study, _ = saved
+    mine = ls.backtest(strategy, study, costs=Costs.none())
+    ls.save_strategy(tmp_path / "x", strategy, study, mine, costs=Costs.none())
+    assert mine.order_hash in (tmp_path / "x" / "model-card.md").read_text()
+    changed = {"policy": {"policy": p.Sign()}, "limits": {"limits": ls.Limits()}}.get(other, {})
+    forecast = (
+        replace(study.forecast, mean=study.forecast.mean * 2, digest="") if other == "forecasts" else study.forecast
+    )
+    costs = Costs() if other == "costs" else Costs.none()
+    result = ls.backtest(replace(strategy, **changed), forecast, study.bars, costs=costs)
+    with pytest.raises(InputError, match=f"played other {other}"):
+        ls.save_strategy(tmp_path / "y", strategy, study, result, costs=Costs.none())
 
 
 def test_a_crash_while_saving_leaves_the_old_one(saved, copied, bars, monkeypatch):

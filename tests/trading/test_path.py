@@ -123,15 +123,19 @@ def test_a_study_file_that_changed_since_its_walk_forward_is_noticed(folder):
         assert code == 2
         assert "'lookback' differ" in said["stderr"]
         assert "longshort walk-forward" in said["stderr"]
-    file.write_text(text.replace("stop_loss = 0.05", "stop_loss = 0.10"))  # what is done with forecasts may change
+    file.write_text(text.replace("stop_loss = 0.05", "stop_loss = 0.10"))  # what is done with forecasts may change ...
+    code, said = typed(folder, "train", "runs/aapl")
+    assert code == 2
+    assert "played other limits" in said["stderr"]  # ... and is played again
     assert typed(folder, "backtest", "aapl")[0] == 3
+    assert typed(folder, "train", "runs/aapl")[0] == 0
     file.write_text(text)
 
 
 def test_a_damaged_strategy_is_not_verified(folder):
     file = folder / "runs/aapl/strategy/strategy.toml"
     text = file.read_text()
-    file.write_text(text.replace("stop_loss = 0.05", "stop_loss = 0.50"))
+    file.write_text(text.replace("stop_loss = 0.1", "stop_loss = 0.9"))
     code, found = typed(folder, "verify", "aapl")
     assert code == 1
     assert not found["ok"]

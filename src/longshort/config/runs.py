@@ -70,6 +70,15 @@ class Run:
             ) from error
         return strategy
 
+    def refuse_other_play(self, played: Any, strategy: "Strategy", study: Any) -> None:
+        """Raise `InputError` where the backtest kept here is not of what `study.toml` says now."""
+        from ..trading.keeping import refuse_other_play
+
+        try:
+            refuse_other_play(played.kept["configuration"], strategy, study, self.config().build_costs())
+        except InputError as error:
+            raise InputError(f"{error} Run `longshort backtest {self.path}` again.") from error
+
     def check_ledger(self) -> None:
         """Raise `LedgerError` when records that the folder's study was made after are gone."""
         from ..evaluation.keeping import ledger_of
@@ -212,6 +221,8 @@ def run_train(run: Run, progress: Callable[[float], None] | None = None) -> "Str
     study = run.study() if (run.path / STUDY).exists() else None
     strategy = config.build_strategy(config.forecaster()) if study is None else run.strategy_judged_by(study)
     played = load_result(run.path / BACKTEST) if study is not None and (run.path / BACKTEST).exists() else None
+    if played is not None:
+        run.refuse_other_play(played, strategy, study)
     with ledger.project(run.path):
         strategy = strategy.fitted(bars, progress=progress, currency=config.currency, seeds=config.seeds)
         save_strategy(run.path / STRATEGY, strategy, study, played, bars, costs=config.build_costs(), name=run.name)

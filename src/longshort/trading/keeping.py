@@ -30,7 +30,7 @@ from ..models.nesting import CLASSES, class_of
 from ..strategy import NEVER, Contract, Strategy
 from . import golden
 from .cards import facts_of, text_of
-from .played import summary_of
+from .played import finite, summary_of
 from .tables import costs_of, strategy_of, to_toml
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def save_strategy(
     if costs is not None:
         tables["costs"] = costs.to_dict()
     evidence = _evidence(study, result)
+    if evidence["backtest"] is not None:
+        refuse_other_play(evidence["backtest"]["configuration"], strategy, study, costs)
     numbers, seen = golden.taken(strategy, bars)
     facts = facts_of(strategy, name or Path(os.path.abspath(path)).name, bars, evidence, tables, seen["deaf"])
     with tempfile.TemporaryDirectory() as scratch:
@@ -257,6 +259,20 @@ def refuse_other(strategy: Strategy, study: Any) -> None:
         )
     if strategy.contract is not None and set(study.symbols) != set(strategy.contract.symbols):
         raise InputError("The study judged other symbols than the strategy was fitted on. Pass its own study, or none.")
+
+
+def refuse_other_play(played: Mapping[str, Any], strategy: Strategy, study: Any, costs: Any) -> None:
+    """Raise `InputError` for the backtest of another policy, other limits, forecasts or costs."""
+    told = strategy.to_dict()
+    mine = {"policy": told["policy"], "limits": told["limits"]}
+    theirs = {name: played["strategy"].get(name) for name in mine}
+    if study is not None:
+        mine["forecasts"], theirs["forecasts"] = study.forecast.digest, played["forecasts"]
+    if costs is not None:
+        mine["costs"], theirs["costs"] = costs.to_dict(), played["costs"]
+    for name, value in mine.items():
+        if ledger.canonical(finite({name: value})) != ledger.canonical(finite({name: theirs[name]})):
+            raise InputError(f"The backtest played other {name} than these. Play it again, or pass none.")
 
 
 def _evidence(study: Any, result: Any) -> dict[str, Any]:
