@@ -86,7 +86,7 @@ def main() -> None:
                     pstats.Stats(watch).sort_stats("tottime").print_stats(22)
         best = min(times)
         print(
-            f"{name}: {best:.2f} s, {len(result.orders):,} orders, {len(result.fills):,} fills, "
+            f"=> {name}: {best:.2f} s, {len(result.orders):,} orders, {len(result.fills):,} fills, "
             f"{best / len(bars) * 1e6:.1f} us a row, {best / max(len(result.orders), 1) * 1e6:.1f} us an order"
         )
 
