@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import TimeError
+from .arrays import State
 
 _PARTS = ("split", "dividend", "state")
 
@@ -28,14 +29,16 @@ class Tail:
 
     def __init__(self, bars: Any, n: int):
         self.n = n
-        known = {"factor": bars.factor, "split_factor": bars.split_factor}
         self._close = np.full(len(bars.symbols), np.nan)  # the last one of each symbol
         if "close" in bars:
             for j in range(len(bars.symbols)):
                 finite = np.flatnonzero(np.isfinite(bars["close"][:, j]))
                 if len(finite):
                     self._close[j] = bars["close"][finite[-1], j]
-        self.bars = self._cut(bars, known)
+        self._listed = (bars.state != State.UNLISTED).any(axis=0)
+        first = max(0, len(bars) - n)
+        self.bars = bars._rows(slice(first, None), ("dates",))
+        self._know(self.bars, {name: np.array(getattr(bars, name)[first:]) for name in ("factor", "split_factor")})
 
     def append(self, row: Mapping[str, Any]) -> Any:
         """Take one closed row (as `Bars.row` gives it) and return the last `n` bars with it."""
@@ -53,13 +56,21 @@ class Tail:
                 f"A row must come after the last one ({old.time[-1]} ns UTC), was stamped {one.time[0]}. Feed rows in "
                 "order, each once."
             )
-        known = {
-            name: np.concatenate([getattr(old, name), self._factor(old, one, name == "factor")[None]])
-            for name in ("factor", "split_factor")
-        }
+        known = {name: self._factor(old, one, name == "factor")[None] for name in ("factor", "split_factor")}
         if "close" in old:
             self._close = np.where(np.isfinite(one["close"][0]), one["close"][0], self._close)
-        self.bars = self._cut(old.append(one, gaps="keep"), known)
+        state = np.where(self._listed & (one.state == State.UNLISTED), State.MISSING, one.state).astype(np.uint8)
+        self._listed |= state[0] != State.UNLISTED
+        first = max(0, len(old) + 1 - self.n)
+
+        def joined(name: str, row: np.ndarray) -> np.ndarray:
+            before = old[name] if name in old.fields else getattr(old, name)
+            return np.concatenate([before[first:], row])
+
+        parts = {name: joined(name, getattr(one, name)) for name in ("time", "split", "dividend")}
+        fields = {name: joined(name, one[name]) for name in old.fields}
+        self.bars = old._replace(fields=fields, state=joined("state", state), **parts)
+        self._know(self.bars, {name: joined(name, row) for name, row in known.items()})
         return self.bars
 
     def _factor(self, old: Any, one: Any, dividends: bool) -> np.ndarray:
@@ -73,11 +84,9 @@ class Tail:
                 out[j] = out[j] * (close / (close - dividend[j]))
         return out
 
-    def _cut(self, bars: Any, known: Mapping[str, np.ndarray]) -> Any:
-        first = max(0, len(bars) - self.n)
-        cut = bars._rows(slice(first, None), ("dates",))
+    @staticmethod
+    def _know(bars: Any, known: Mapping[str, np.ndarray]) -> None:
+        """Tell bars their factors, which depend on what came before them."""
         for name, values in known.items():
-            values = np.array(values[first:])
             values.flags.writeable = False
-            cut._cache[name] = values
-        return cut
+            bars._cache[name] = values
