@@ -173,10 +173,11 @@ def open_times(bars: Bars) -> np.ndarray:
     ['2014-11-26T14:30:00Z', '2014-11-28T14:30:00Z']
     """
     time = bars.time
-    if bars.bar_size == "1D" and bars.calendar not in (None, "24/7"):
-        opened = clock.session_opens(str(bars.calendar), bars.dates)
-    else:
-        opened = time - clock.bar_size_ns(bars.bar_size)
+    opened = time - clock.bar_size_ns(bars.bar_size)
+    if bars.calendar is not None and bars.bar_size not in ("1W", "1M"):
+        known = clock.is_session(bars.calendar, bars.dates)
+        begins = clock.session_opens(bars.calendar, bars.dates[known])
+        opened[known] = np.where(begins < time[known], np.maximum(opened[known], begins), opened[known])
     opened[1:] = np.maximum(opened[1:], time[:-1] + 1)
     return np.minimum(opened, time)
 
