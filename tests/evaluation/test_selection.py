@@ -61,6 +61,7 @@ def test_the_ledger_in_force_is_asked_by_default(tmp_path):
             ledger.record("trial", trial=str(i), sharpe=0.02 * i)
         ledger.record("trial", trial="without a Sharpe ratio")
         found = s.deflated_sharpe(returns)
+        assert s.minimum_backtest_length() == s.minimum_backtest_length(6) > 0
     assert found.trials == 6
     assert found.benchmark == pytest.approx(s.expected_max_sharpe(6, float(np.var(0.02 * np.arange(5), ddof=1))))
 

@@ -144,8 +144,15 @@ def deflated_sharpe(
     return SharpeTest(**(vars(found) | {"trials": count}))
 
 
-def minimum_backtest_length(trials: int, sharpe: float = 1.0) -> float:
+def minimum_backtest_length(trials: int | None = None, sharpe: float = 1.0) -> float:
     """Return the years of data below which the best of `trials` useless strategies shows this annual Sharpe ratio.
+
+    Parameters
+    ----------
+    trials : int, optional
+        How many were tried; by default the ledger's count.
+    sharpe : float, default=1.0
+        Annual.
 
     Examples
     --------
@@ -156,6 +163,10 @@ def minimum_backtest_length(trials: int, sharpe: float = 1.0) -> float:
     """
     if sharpe <= 0:
         raise InputError(f"sharpe must be above 0, was {sharpe!r}.")
+    if trials is None:
+        from .. import ledger
+
+        trials = max(ledger.trials(), 1)
     return (expected_max_sharpe(trials, 1.0) / sharpe) ** 2
 
 
