@@ -325,3 +325,19 @@ def test_a_frontier_of_nothing_is_refused():
     nothing = Forecast(said.time, said.symbols, said.mean * np.nan, covariance=said.covariance, target=said.target)
     with pytest.raises(InputError, match="no finite mean"):
         efficient_frontier(nothing)
+
+
+def test_a_strategy_with_predicted_covariances_is_kept_whole(tmp_path):
+    from longshort.data import synthetic
+    from longshort.features import forward_log_return
+    from longshort.models import LedoitWolf
+    from longshort.strategy import Strategy
+    from longshort.trading import load_strategy, save_strategy
+
+    bars = synthetic.correlation_switch(300, ["B", "A", "C"], seed=1)
+    policy = RiskParity({"A": 1.0, "B": 2.0, "C": 1.0})
+    strategy = Strategy(LedoitWolf(forward_log_return(), 60), policy=policy).fitted(bars)
+    save_strategy(tmp_path / "s", strategy, bars=bars)
+    loaded = load_strategy(tmp_path / "s")
+    assert loaded.policy == policy
+    np.testing.assert_array_equal(loaded.predict(bars).covariance, strategy.predict(bars).covariance)

@@ -55,9 +55,7 @@ def frontier_plot(frontier: "Frontier", chosen: Mapping[str, Any] | None = None)
     across = limits(*(mark.x for mark in marks), pad=0.03)
     ticks = [(at, f"{at:.1%}" if across[1] - across[0] < 0.05 else f"{at:.0%}") for at in nice_ticks(*across, 7)]
     least = _said(*frontier.at(frontier.weights[0]))
-    note = (
-        f"Predicted at the decision, a year. Least risk: {least}. Pale dots: single symbols; others: least risk, 1/N."
-    )
+    note = f"Predicted at the decision, a year. Least risk: {least}. Grey: single symbols; amber: least risk, 1/N."
     return Plot(_title(frontier), note, marks, "risk: standard deviation", "return", ticks, "{:.1%}".format)
 
 
