@@ -121,6 +121,23 @@ def test_a_walk_forward_leaves_a_run_folder_and_says_what_it_found(study, capsys
     assert "trial" in (folder / "report.html").read_text()
 
 
+def test_a_backtest_joins_the_report_until_its_rules_change(study, capsys, caplog):
+    run("walk-forward", study, "--json")
+    folder = Path(json.loads(capsys.readouterr().out)["run"])
+    assert "<h2>Strategy" not in (folder / "report.html").read_text()
+    assert run("backtest", folder, "--json") == 3
+    sentence = json.loads(capsys.readouterr().out)["verdict"]["sentence"].replace("-", "−")
+    assert sentence in (folder / "report.html").read_text()
+    (folder / "report.html").unlink()
+    assert run("tearsheet", folder) == 0
+    assert sentence in (folder / "report.html").read_text()
+    with (folder / "study.toml").open("a") as text:
+        text.write('\n[policy]\nkind = "EqualWeight"\n')
+    assert run("tearsheet", folder) == 0
+    assert "<h2>Strategy" not in (folder / "report.html").read_text()
+    assert "made with other settings" in caplog.text
+
+
 def test_training_keeps_the_strategy_with_its_card(study, capsys):
     import longshort as ls
 

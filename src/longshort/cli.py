@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .evaluation import Verdict
+    from .trading.result import StrategyVerdict
 
 app = typer.Typer(
     name="longshort",
@@ -93,7 +94,7 @@ def demo(
 ) -> None:
     """Study AAPL from the embedded sample.
 
-    The next five sessions first, then walk-forward studies of close, volatility and log return, then a report.
+    The next five sessions first, then walk-forward studies of close, volatility and log return, a backtest, a report.
     """
     from .report import demo
 
@@ -107,6 +108,7 @@ def demo(
             progress=progress,
             on_outlook=lambda outlook, chart: _print_outlook(console, outlook, chart),
             on_study=lambda study: _print_verdict(console, study.verdict()),
+            on_result=lambda result: _print_verdict(console, result.verdict(), f"{result.name}: "),
         )
     if as_json:
         _print_json(found.to_dict())
@@ -545,11 +547,11 @@ def _stages(names: dict[str, str], quiet: bool) -> "Iterator[Callable[[str, floa
         yield advance
 
 
-def _print_verdict(console: "Console", verdict: "Verdict") -> None:
+def _print_verdict(console: "Console", verdict: "Verdict | StrategyVerdict", who: str = "") -> None:
     mark = "[bold blue]●[/]" if verdict.exit_code == 0 else "[bold yellow]○[/]"
     from rich.markup import escape
 
-    console.print(f"{mark} {escape(verdict.sentence)}")
+    console.print(f"{mark} {escape(who + verdict.sentence)}")
 
 
 def _print_outlook(console: "Console", outlook: Any, chart: Path | None) -> None:

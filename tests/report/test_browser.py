@@ -4,7 +4,10 @@ import shutil
 
 import pytest
 
+from longshort.portfolio import Limits
 from longshort.report import tearsheet
+from longshort.strategy import Strategy
+from longshort.trading import backtest
 
 pytestmark = pytest.mark.full
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -34,8 +37,10 @@ def browser():
 def page_file(make_study, tmp_path):
     from .test_sheet import coming
 
-    study = make_study("close", symbols=("AAPL", "MSFT"), failed=(1,))
-    return tearsheet(study, make_study("volatility"), price=coming(study.bars)).save(tmp_path / "report.html")
+    study, returns = make_study("close", symbols=("AAPL", "MSFT"), failed=(1,)), make_study("log_return")
+    result = backtest(Strategy(limits=Limits(stop_loss=0.05)), returns)
+    page = tearsheet(study, make_study("volatility"), result, price=coming(study.bars))
+    return page.save(tmp_path / "report.html")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -50,7 +55,7 @@ def test_the_page_stands_on_its_own(browser, page_file, tmp_path, width, height,
     page.screenshot(path=tmp_path / "page.png", full_page=True)
     assert wrong == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for heading in ("Skill", "Training", "Network", "Scores", "Folds", "Data"):
+    for heading in ("Strategy: LongShort", "Skill", "Training", "Network", "Scores", "Folds", "Data"):
         assert page.get_by_role("heading", name=heading, exact=True).is_visible()
     assert page.locator("h1").is_visible()
     shown = page.locator("svg:visible")
@@ -92,6 +97,29 @@ def test_another_symbol_can_be_chosen(browser, page_file):
     assert page.locator('[data-panel="price:1"]').is_visible()
     assert not page.locator('[data-panel="price:0"]').is_visible()
     page.close()
+
+
+def test_the_scale_of_equity_can_be_chosen(browser, page_file):
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(page_file.as_uri())
+    choice = page.get_by_label("Scale of equity", exact=True)
+    first, second = (page.locator(f'[data-panel="s0:{i}"]') for i in (0, 1))
+    assert first.is_visible()
+    assert not second.is_visible()
+    choice.select_option("1")
+    assert second.is_visible()
+    assert not first.is_visible()
+    page.close()
+
+
+def test_it_reads_without_scripts(browser, page_file):
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    assert page.get_by_text("Profit by symbol", exact=True).is_visible()
+    assert page.locator('[data-panel="s0:0"] svg:visible').count() == 1
+    assert not page.get_by_label("Scale of equity", exact=True).is_visible()
+    context.close()
 
 
 def test_it_prints_on_a_few_pages(browser, page_file):

@@ -83,6 +83,9 @@ def test_the_numbers_are_the_results_own():
     assert f"return {percent(s['annual_return'], 1, True)} a year after costs of {percent(s['costs'], 2)}" in text
     assert f"worst drawdown {percent(s['max_drawdown'])}" in text
     assert f"{len(result.fills):,} fills" in text
+    details = result.verdict().details
+    assert f"above zero with {percent(details['excess_probability'], 0)} confidence" in text
+    assert f"at least as much in {percent(details['random_entries_p'], 0)} of cases" in text
     assert f"|{len(result.trades()):,}|" in text
     for name in ("commission", "spread", "borrow"):
         paid = float(result.costs[name].sum())

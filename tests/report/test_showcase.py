@@ -37,6 +37,8 @@ def test_the_demonstration_ends_with_a_report_and_exit_code_zero(quick, tmp_path
     page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "Next 5 sessions" in page
     assert "Volatility over the next bar" in page
+    assert "<h2>Strategy: LongShort on log returns</h2>" in page
+    assert found["backtest"]["verdict"]["sentence"].replace("-", "−") in page
     assert (tmp_path / "demo" / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -59,6 +61,7 @@ def test_people_see_the_table_and_the_verdicts(quick, tmp_path, capsys):
     assert "2021-04-01" in shown
     assert "On rows it never saw" in shown
     assert shown.count("out-of-sample rows") == 3
+    assert "LongShort on log returns: " in shown
     assert "report.html" in shown
 
 

@@ -37,9 +37,10 @@ MOST_SYMBOLS = 20  # listed one by one; of more, the ten best and the ten worst
 
 
 def verdict(result: "BacktestResult", tag: str) -> str:
-    """The strategy's verdict and its numbers, with a mark that is filled for an edge only."""
-    found = result.verdict()
-    return marked(found.exit_code == 0, minus(found.sentence), [f"{result.name}: {numbers(result)}"], tag)
+    """The strategy's verdict, with a mark that is filled for an edge only, and what it earned."""
+    found, s = result.verdict(), result.scores()
+    earned = f"{percent(s['annual_return'], 1, True)} a year after costs, worst drawdown {percent(s['max_drawdown'])}"
+    return marked(found.exit_code == 0, minus(found.sentence), [f"{result.name}: {earned}"], tag)
 
 
 def numbers(result: "BacktestResult") -> str:
@@ -64,6 +65,7 @@ def section(result: "BacktestResult", key: str) -> str:
     lead = f"{some(result.symbols)}, {played}. {_still(result)}".strip()
     parts = [
         f'<section><h2>Strategy: {escape(result.name)}</h2><p class="sub">{escape(minus(lead))}</p>',
+        f'<p class="sub">{escape(numbers(result))}</p>',
         _equity(result, key),
         _beside(result),
         f'<div class="pair">{_exposure(result, key)}{_turnover(result, key)}{_costs(result, key)}</div>',
@@ -126,7 +128,30 @@ def _beside(result: "BacktestResult") -> str:
     note = (
         "equal exposure: all symbols alike, scaled to the strategy's mean net exposure. Interval: stationary bootstrap"
     )
-    return figure("Beside what needs no strategy", note, table(head, rows, mark=0))
+    words = f'<p class="sub">{escape(minus(_chance(result)))}</p>'
+    return figure("Beside what needs no strategy", note, table(head, rows, mark=0) + words)
+
+
+def _chance(result: "BacktestResult") -> str:
+    """How sure it is that the strategy chose well."""
+    details = result.verdict().details
+    if not details:
+        return "Too little was played to be judged."
+    parts = [
+        f"Over equal exposure: Sharpe ratio {_real(details['excess_sharpe'])}, "
+        f"above zero with {percent(details['excess_probability'], 0)} confidence."
+    ]
+    if np.isfinite(details["random_entries_p"]):
+        parts.append(
+            "The same positions, moved as a whole to other moments, earned at least as much in "
+            f"{percent(details['random_entries_p'], 0)} of cases."
+        )
+    if result.trials > 1:
+        parts.append(
+            f"The best of {result.trials:,} trials shows a Sharpe ratio of {_real(details['deflated_benchmark'])} by "
+            f"luck; this one is above it with {percent(details['deflated_probability'], 0)} confidence."
+        )
+    return " ".join(parts)
 
 
 def _exposure(result: "BacktestResult", key: str) -> str:

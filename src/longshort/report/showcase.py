@@ -1,4 +1,4 @@
-"""The demonstration: from the embedded sample to a forecast, two studies, their verdicts and a report."""
+"""The demonstration: from the embedded sample to a forecast, studies, a backtest, their verdicts and a report."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from .outlook import Outlook, look_ahead
 
 if TYPE_CHECKING:
     from ..evaluation import Study
+    from ..trading import BacktestResult
 
 SYMBOL, START, END = "AAPL", "2010-02-01", "2021-03-31"
 LICENCE = "AAPL daily, QuantConnect/Lean, Apache-2.0"
@@ -23,14 +24,18 @@ class Demo:
     folder: Path
     outlook: Outlook
     studies: "tuple[Study, ...]"
+    result: "BacktestResult"
     report: Path
     chart: Path
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as a JSON-able mapping."""
+        from ..trading.played import summary_of
+
         return {
             "next": self.outlook.to_dict(),
             "verdicts": {str(s.target.info): s.verdict().to_dict() for s in self.studies},
+            "backtest": summary_of(self.result),
             "report": str(self.report),
             "chart": str(self.chart),
         }
@@ -65,8 +70,9 @@ def demo(
     progress: Callable[[str, float], None] | None = None,
     on_outlook: Callable[[Outlook, Path], None] | None = None,
     on_study: "Callable[[Study], None] | None" = None,
+    on_result: "Callable[[BacktestResult], None] | None" = None,
 ) -> Demo:
-    """Forecast the next five sessions of AAPL, then walk forward over its close, volatility and log return.
+    """Forecast the next five sessions of AAPL, walk forward over its close, volatility and log return, trade the last.
 
     Parameters
     ----------
@@ -80,6 +86,8 @@ def demo(
         Called with the price forecast and the path of its chart as soon as both are there.
     on_study : callable, optional
         Called with each finished study.
+    on_result : callable, optional
+        Called with the backtest of the last study's forecasts.
 
     Examples
     --------
@@ -91,6 +99,9 @@ def demo(
     from ..data import load_bars
     from ..evaluation import WalkForward, walk_forward
     from ..models import presets
+    from ..portfolio import LongShort
+    from ..strategy import Strategy
+    from ..trading import backtest
     from .sheet import tearsheet
 
     def stage(name: str) -> Callable[[float], None]:
@@ -113,8 +124,11 @@ def demo(
             studies.append(study)
             if on_study:
                 on_study(study)
-        report = tearsheet(*studies, price=outlook).save(folder / "report.html")  # here the first knows of the last
-    return Demo(folder, outlook, tuple(studies), report, chart)
+        result = backtest(Strategy(policy=LongShort(target_vol=0.10)), studies[-1], name="LongShort on log returns")
+        if on_result:
+            on_result(result)
+        page = tearsheet(*studies, result, price=outlook)  # here the first knows of the last
+    return Demo(folder, outlook, tuple(studies), result, page.save(folder / "report.html"), chart)
 
 
 def save_chart(outlook: Outlook, path: Path, source: str = LICENCE) -> Path:
