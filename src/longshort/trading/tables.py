@@ -62,7 +62,9 @@ def policy_of(described: Mapping[str, Any], where: str = "[policy]") -> Any:
 
 def policies() -> dict[str, Any]:
     """Return the policies that a file may name: what `longshort.portfolio` offers, and no function."""
-    found = {name: getattr(portfolio, name) for name in portfolio.__all__ if name not in ("Limits", "Rule")}
+    found = {
+        name: getattr(portfolio, name) for name in portfolio.__all__ if name not in ("LSTMPrior", "Limits", "Rule")
+    }
     return {n: v for n, v in found.items() if isinstance(v, type) and hasattr(v, "stepper") and hasattr(v, "to_dict")}
 
 
