@@ -197,3 +197,12 @@ def test_positions_taken_at_random_moments_say_whether_the_moment_mattered():
     by_hand = [(np.roll(np.sign(moves[::-1]), k, axis=0) * moves).sum() for k in range(400)]
     assert lucky == (1 + sum(other >= by_hand[0] for other in by_hand[1:])) / 400
     assert np.isnan(entries_at_random(np.zeros((5, 1)), np.zeros((5, 1))))
+
+
+def test_a_position_that_is_still_open_is_no_trade_that_was_won_or_lost():
+    result = backtest(weights(0.5), None, flat([100.0, 100.0, 110.0]), cash=10_000, costs=FREE)
+    (trade,) = result.trades()
+    assert (trade.open, trade.profit) == (True, 500.0)
+    assert np.isnan(result.trades().win_rate)
+    assert "1 round trips (1 still open)\n" in str(result)
+    assert "nan" not in str(result.trades()[0])

@@ -381,8 +381,7 @@ class BacktestResult:
             f"symbol{'s' if len(self.symbols) > 1 else ''}, {self.equity[0]:,.0f} -> {self.equity[-1]:,.0f} {currency}",
             f"  return {s['annual_return']:+.1%} a year, volatility {s['annual_volatility']:.1%}, "
             f"Sharpe {s['sharpe']:.2f}, worst drawdown {s['max_drawdown']:.1%}",
-            f"  {len(self.orders)} orders, {len(self.fills)} fills, {s['trades']:.0f} round trips, "
-            f"{s['win_rate']:.0%} won, profit factor {s['profit_factor']:.2f}, held {s['holding_days']:.1f} days",
+            f"  {len(self.orders)} orders, {len(self.fills)} fills, {self._told_trades()}",
             f"  turnover {s['turnover']:.1f} times a year, "
             f"gross {s['gross_exposure']:.2f}, net {s['net_exposure']:+.2f}",
             "  costs " + ", ".join(f"{name} {s[name]:.2%}" for name in COSTS if s[name]) + " of equity a year"
@@ -403,6 +402,15 @@ class BacktestResult:
         if isfinite(self.at_random):
             lines.append(f"  the same positions at other moments earned as much in {self.at_random:.0%} of cases")
         return "\n".join([*lines, f"  {self.verdict().sentence}", f"  orders {self.order_hash[:16]}"])
+
+    def _told_trades(self) -> str:
+        trades, s = self.trades(), self._scores
+        still_open = sum(trade.open for trade in trades)
+        text = f"{len(trades)} round trips" + f" ({still_open} still open)" * bool(still_open)
+        if still_open == len(trades):
+            return text
+        won, factor, days = s["win_rate"], s["profit_factor"], s["holding_days"]
+        return f"{text}, {won:.0%} won, profit factor {factor:.2f}, held {days:.1f} days"
 
     def refused(self) -> dict[str, int]:
         """Return how often each limit refused something."""
