@@ -84,8 +84,8 @@ def test_the_numbers_are_the_results_own():
     assert f"worst drawdown {percent(s['max_drawdown'])}" in text
     assert f"{len(result.fills):,} fills" in text
     details = result.verdict().details
-    assert f"above zero with {percent(details['excess_probability'], 0)} confidence" in text
-    assert f"at least as much in {percent(details['random_entries_p'], 0)} of cases" in text
+    assert f"above zero with {money._sure(details['excess_probability'])} confidence" in text
+    assert f"at least as much in {money._sure(details['random_entries_p'])} of cases" in text
     assert f"|{len(result.trades()):,}|" in text
     for name in ("commission", "spread", "borrow"):
         paid = float(result.costs[name].sum())

@@ -10,6 +10,7 @@ _EXPORTS: dict[str, str | None] = {
     "demo": "showcase",
     "doctor": "machine",
     "frontier_plot": "frontier",
+    "equity_plot": "result_plots",
     "importance_plot": "plots",
     "lookback_plot": "plots",
     "look_ahead": "outlook",

@@ -89,7 +89,7 @@ def closes_figure(closes: Closes, key: str, mark: bool = True) -> str:
         c.path(x(t), y(naive), "s-naive")
         c.path(x(t), y(actual), "s-actual")
         c.path(x(t), y(model), "s-model")
-        ends = [(float(y(_last(v))), n, s) for n, s, v in hover.series]
+        ends = [(float(y(last(v))), n, s) for n, s, v in hover.series]
         if not narrow:
             c.labels(ends, c.x_span[1] + 8)
         hover.bind(c, x, y)
@@ -121,7 +121,7 @@ def turn_figure(closes: Closes, key: str) -> str:
         c.path(x(t), y(actual), "s-actual thick")
         c.path(x(t), y(model), "s-model thick")
         if not narrow:
-            c.labels([(float(y(_last(v))), n, s) for n, s, v in hover.series], c.x_span[1] + 8)
+            c.labels([(float(y(last(v))), n, s) for n, s, v in hover.series], c.x_span[1] + 8)
         hover.bind(c, x, y)
         return c.render(f"{closes.symbol}: the 60 {closes.word} with the deepest fall and recovery", closes.caption)
 
@@ -200,7 +200,7 @@ def series_figure(facts: Facts, key: str, column: int = 0) -> str:
         c.path(x(t), y(naive), "s-naive")
         c.path(x(t), y(model), "s-model thick")
         if not narrow:
-            c.labels([(float(y(_last(v))), n, s) for n, s, v in hover.series], c.x_span[1] + 8)
+            c.labels([(float(y(last(v))), n, s) for n, s, v in hover.series], c.x_span[1] + 8)
         hover.bind(c, x, y)
         return c.render(f"{facts.symbols[column]}: {facts.target}, actual and forecast", facts.counts)
 
@@ -230,7 +230,7 @@ def training_figure(curves: Sequence[Curve], labels: dict[int, str]) -> str:
             x = Scale(1, max(longest, 2), left, left + cell_w - 16)
             low, high = (bottom, top) if log else (min(bottom, 0.0), top)
             y = Scale(low, high or 1.0, up + cell_h - 16, up + 24, log)
-            ticks = _log_ticks(low, high) if log else nice_ticks(low, high, 3)
+            ticks = log_ticks(low, high) if log else nice_ticks(low, high, 3)
             for tick in ticks:
                 at = float(y(tick))
                 c.line(left, at, left + cell_w - 16, at, "grid")
@@ -251,10 +251,10 @@ def training_figure(curves: Sequence[Curve], labels: dict[int, str]) -> str:
     return responsive(draw)
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def log_ticks(low: float, high: float) -> list[float]:
     """Powers of ten between two positive numbers, and 2 and 5 times them where there are few.
 
-    >>> _log_ticks(0.003, 0.04)
+    >>> log_ticks(0.003, 0.04)
     [0.005, 0.01, 0.02]
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -415,7 +415,7 @@ def _draw_closes(axes, closes: Closes, rows: slice, width: float) -> None:
     height = axes.get_position().height * axes.figure.get_size_inches()[1] * 72
     gap = (high - low) * 12 / max(height, 60)
     for y, (name, _, color, _) in zip(
-        spread([_last(v[rows]) for _, v, _, _ in lines], gap, low, high), lines, strict=True
+        spread([last(v[rows]) for _, v, _, _ in lines], gap, low, high), lines, strict=True
     ):
         axes.annotate(
             name,
@@ -464,6 +464,6 @@ def _day(day: float) -> str:
     return day_label(np.datetime64(math.floor(day), "D"))
 
 
-def _last(values: np.ndarray) -> float:
+def last(values: np.ndarray) -> float:
     ok = np.flatnonzero(np.isfinite(values))
     return float(values[ok[-1]]) if len(ok) else float("nan")

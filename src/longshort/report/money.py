@@ -139,19 +139,30 @@ def _chance(result: "BacktestResult") -> str:
         return "Too little was played to be judged."
     parts = [
         f"Over equal exposure: Sharpe ratio {_real(details['excess_sharpe'])}, "
-        f"above zero with {percent(details['excess_probability'], 0)} confidence."
+        f"above zero with {_sure(details['excess_probability'])} confidence."
     ]
     if np.isfinite(details["random_entries_p"]):
         parts.append(
             "The same positions, moved as a whole to other moments, earned at least as much in "
-            f"{percent(details['random_entries_p'], 0)} of cases."
+            f"{_sure(details['random_entries_p'])} of cases."
         )
     if result.trials > 1:
         parts.append(
             f"The best of {result.trials:,} trials shows a Sharpe ratio of {_real(details['deflated_benchmark'])} by "
-            f"luck; this one is above it with {percent(details['deflated_probability'], 0)} confidence."
+            f"luck; this one is above it with {_sure(details['deflated_probability'])} confidence."
         )
     return " ".join(parts)
+
+
+def _sure(probability: float) -> str:
+    """A probability that never claims to be certain.
+
+    >>> _sure(0.9999), _sure(0.42), _sure(0.0)
+    ('more than 99 %', '42 %', 'less than 1 %')
+    """
+    if probability > 0.99:
+        return "more than 99 %"
+    return "less than 1 %" if probability < 0.01 else percent(probability, 0)
 
 
 def _exposure(result: "BacktestResult", key: str) -> str:
@@ -177,10 +188,7 @@ def _costs(result: "BacktestResult", key: str) -> str:
     gap = result.gap()
     moved = f"{_real(abs(gap.bp), 1)} bp {'against' if gap.money > 0 else 'for'} it, {_money(abs(gap.money))} in all"
     text = [
-        f"{_real(s['cost_bp'], 1)} bp were paid per traded value; nothing of the profit is left at "
-        f"{s['break_even_bp']:,.1f} bp."
-        if traded
-        else "Nothing was traded.",
+        _even(s["cost_bp"], s["break_even_bp"]) if traded else "Nothing was traded.",
         f"From the close of the decision to the fill prices moved {moved}. This gap is in the returns, not the costs."
         if gap.fills
         else "",
@@ -192,6 +200,13 @@ def _costs(result: "BacktestResult", key: str) -> str:
     return figure("Costs so far", "by kind", drawing) + figure(
         "Costs", note, table(head, rows, mark=len(rows) - 1) + words
     )
+
+
+def _even(paid: float, even: float) -> str:
+    start = f"{paid:,.1f} bp were paid per traded value"
+    if even < 0:
+        return f"{start}; without any costs the account would have lost too."
+    return f"{start}; nothing of the profit is left at {even:,.1f} bp."
 
 
 def _rolling(result: "BacktestResult", key: str) -> str:
@@ -344,7 +359,7 @@ def _capacity(result: "BacktestResult") -> str:
     else:
         text = (
             f"Played with {short(one.played)} {unit} on average: {percent(one.edge, 2, True)} a year over equal "
-            f"exposure before impact, {percent(one.impact, 2)} of it lost to impact. Impact grows with the root of the "
+            f"exposure before impact, which took {percent(one.impact, 2)} a year. Impact grows with the root of the "
             f"account and would eat all of it at {_size_told(one)}; most money is made at four ninths of that."
         )
     if np.isfinite(one.participation):
@@ -368,7 +383,8 @@ def _size_told(one: Any) -> str:
 
 def _size(result: "BacktestResult") -> str:
     one, unit = result.capacity(), result.account.currency
-    sizes = [one.played * 10.0**k for k in range(5)]
+    sizes = [one.played * k for k in (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)]
+    sizes = [size for size in sizes if size == one.played or (one.net(size) > 0 and not _volume(one, size) > 1)]
     rows = [
         [short(size), percent(one.net(size), 2, True), short(size * one.net(size)), percent(_volume(one, size), 2)]
         for size in sizes

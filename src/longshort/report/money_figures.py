@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..metrics import drawdowns, rolling_sharpe
-from .figures import _last, empty, percent, plain
+from .figures import empty, last, log_ticks, percent, plain
 from .svg import HALF, NARROW, WIDE, Canvas, Hover, Scale, days, decimate, limits, nice_ticks, responsive
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def equity_figures(result: "BacktestResult", key: str, scales: Sequence[bool]) -
             values = np.where(values > 0, values, np.nan) if log else values
             c.path(x(t), y(values), style + (" thick" if style == "s-model" else " thin"))
         if not narrow:
-            c.labels([(float(y(max(_last(v), y.low))), n, s) for n, s, v in lines], c.x_span[1] + 8)
+            c.labels([(float(y(max(last(v), y.low))), n, s) for n, s, v in lines], c.x_span[1] + 8)
         hover.bind(c, x, y)
         base, top = c.height - 26, c.height - 26 - low
         d = Scale(min(float(fall.min()), -1e-4) * 1.05, 0.0, base, top)
@@ -77,7 +77,7 @@ def equity_figures(result: "BacktestResult", key: str, scales: Sequence[bool]) -
             c.text(c.x_span[1] + 8, top + 4, "drawdown", "name s-soft")
         c.bottom = 26
         c.time_axis(x, 5 if narrow else 9)
-        ends = "; ".join(f"{n} {short(_last(v))}" for n, _, v in lines)
+        ends = "; ".join(f"{n} {short(last(v))}" for n, _, v in lines)
         return c.render(f"{result.name}: equity and drawdown{', logarithmic' * log}", ends)
 
     return [hover.script(), *(responsive(partial(draw, log=log)) for log in scales)]
@@ -129,9 +129,9 @@ def lines_figure(
         for _, style, values in drawn:
             c.path(x(t), y(values), style)
         if not narrow:
-            c.labels([(float(y(_last(v))), n, s) for n, s, v in drawn], c.x_span[1] + 8)
+            c.labels([(float(y(last(v))), n, s) for n, s, v in drawn], c.x_span[1] + 8)
         hover.bind(c, x, y)
-        return c.render(f"{result.name}: {title}", "; ".join(f"{n} {_last(v):.2f}" for n, _, v in drawn))
+        return c.render(f"{result.name}: {title}", "; ".join(f"{n} {last(v):.2f}" for n, _, v in drawn))
 
     return hover.script() + responsive(draw)
 
@@ -216,7 +216,7 @@ def rolling_figure(result: "BacktestResult", key: str) -> str:
         c.band(x(t), y(low), y(high), "s-model")
         c.path(x(t), y(ratio), "s-model")
         hover.bind(c, x, y)
-        return c.render(f"{result.name}: rolling Sharpe ratio over {window} bars", f"last {_last(ratio):.2f}")
+        return c.render(f"{result.name}: rolling Sharpe ratio over {window} bars", f"last {last(ratio):.2f}")
 
     return hover.script() + responsive(draw)
 
@@ -237,11 +237,11 @@ def capacity_figure(capacity: "Capacity", currency: str) -> str:
         c.y_axis(y, nice_ticks(y.low, y.high, 4), lambda tick: plain(round(100 * tick, 6)) + " %", zero=True)
         base = c.height - c.bottom
         c.line(c.left, base, c.x_span[1], base, "axis")
-        decades = range(math.ceil(math.log10(money[0])), math.floor(math.log10(money[-1])) + 1)
-        for k in decades:
-            at = float(x(10.0**k))
+        ticks = log_ticks(money[0], money[-1])
+        for tick in ticks if len(ticks) <= 7 else ticks[::3]:
+            at = float(x(tick))
             c.line(at, base, at, base + 4, "axis")
-            c.text(at, base + 18, short(10.0**k), anchor="middle")
+            c.text(at, base + 18, short(tick), anchor="middle")
         c.text(c.x_span[1], c.height - 4, f"equity, {currency}", anchor="end")
         if money[0] < capacity.cap_reached < money[-1]:
             at = float(x(capacity.cap_reached))
