@@ -87,11 +87,9 @@ def _equity(result: "BacktestResult", key: str) -> str:
     wide, both = spans_wide(result), can_log(result)
     head = f"{result.account.currency}, benchmarks before costs; drawdown below on its own scale"
     styles = [("s-model", "strategy"), *((STYLES.get(n, "s-soft"), n) for n in beside(result))]
-    names = "".join(f'<span><i class="{s}"></i>{escape(n)}</span>' for s, n in styles)
+    names = _key(styles)
     if not both:
-        return figure(
-            "Equity", head, f'<p class="key">{names}</p>{"".join(equity_figures(result, key + "e", (False,)))}'
-        )
+        return figure("Equity", head, f"{names}{''.join(equity_figures(result, key + 'e', (False,)))}")
     order = (True, False) if wide else (False, True)
     options = "".join(
         f'<option value="{i}">{"logarithmic" if log else "linear"}</option>' for i, log in enumerate(order)
@@ -102,7 +100,13 @@ def _equity(result: "BacktestResult", key: str) -> str:
     )
     choice = f'<select data-panels="{key}" aria-label="Scale of equity" hidden>{options}</select>'
     note = f"{head}{'; logarithmic' if wide else ''}"
-    return figure("Equity", note, f'<p class="key">{names}</p>{choice}{drawn}')
+    return figure("Equity", note, names + choice + drawn)
+
+
+def _key(names: Sequence[tuple[str, str]]) -> str:
+    """The names of lines, for narrow pages; where there is room they stand at the lines' ends."""
+    items = "".join(f'<span><i class="{style}"></i>{escape(name)}</span>' for style, name in names)
+    return f'<p class="key">{items}</p>'
 
 
 def _beside(result: "BacktestResult") -> str:
@@ -169,7 +173,8 @@ def _exposure(result: "BacktestResult", key: str) -> str:
     s = result.scores()
     note = f"over equity; mean gross {_real(s['gross_exposure'])}, net {_real(s['net_exposure'])}"
     lines = [("gross", "s-actual pale", result.gross), ("net", "s-model", result.net)]
-    return figure("Exposure", note, lines_figure(result, key + "x", "exposure", lines))
+    drawing = lines_figure(result, key + "x", "exposure", lines)
+    return figure("Exposure", note, _key([("s-actual", "gross"), ("s-model", "net")]) + drawing)
 
 
 def _turnover(result: "BacktestResult", key: str) -> str:
@@ -195,7 +200,8 @@ def _costs(result: "BacktestResult", key: str) -> str:
     ]
     head = ["", result.account.currency, "of equity a year", "bp of traded value"]
     words = f'<p class="sub">{escape(minus(" ".join(text)))}</p>'
-    drawing = costs_figure(result, key + "c", paid)
+    shown = [name for name, values in paid.items() if values.any()]
+    drawing = _key([(f"k k{i}", name) for i, name in enumerate(shown)]) + costs_figure(result, key + "c", paid)
     note = "what was paid" if traded else ""
     return figure("Costs so far", "by kind", drawing) + figure(
         "Costs", note, table(head, rows, mark=len(rows) - 1) + words

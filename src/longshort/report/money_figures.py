@@ -104,10 +104,11 @@ def _money_scale(c: Canvas, values: Sequence[np.ndarray], log: bool) -> Scale:
 def _money_axis(c: Canvas, y: Scale) -> None:
     ticks = nice_ticks(y.low, y.high, 4)
     if y.log:
-        decades = range(math.floor(math.log10(y.low)), math.ceil(math.log10(y.high)) + 1)
-        fine = [m * 10.0**k for k in decades for m in (1, 1.5, 2, 3, 5, 7) if y.low <= m * 10.0**k <= y.high]
-        coarse = [v for v in fine if f"{v:e}"[0] in "125" and f"{v:e}"[2] == "0"]
-        ticks = coarse if len(coarse) >= 3 else fine
+        ticks = log_ticks(y.low, y.high)
+        if len(ticks) < 3:
+            decades = range(math.floor(math.log10(y.low)), math.ceil(math.log10(y.high)) + 1)
+            ticks = [m * 10.0**k for k in decades for m in (1, 1.5, 2, 3, 5, 7) if y.low <= m * 10.0**k <= y.high]
+        ticks = ticks[:: math.ceil(len(ticks) / 8)]
     c.y_axis(y, ticks, short)
 
 
