@@ -64,6 +64,7 @@ def test_the_gap_is_what_opened_away_from_the_close_of_the_decision():
     assert gap.money == pytest.approx(bought * 3.0 + bought * 2.0)
     assert gap.bp == pytest.approx(5.0 / 204.0 * 1e4)
     assert gap.fills == 2
+    assert "+245.1 bp from the close of the decision to the fill" in str(result)
 
 
 def test_costs_are_no_part_of_the_gap():

@@ -389,6 +389,8 @@ class BacktestResult:
             else "  no costs",
             f"  {s['cost_bp']:.1f} bp paid per traded value; nothing would be left at {s['break_even_bp']:.1f} bp",
         ]
+        if (gap := self.gap()).fills:
+            lines.append(f"  {gap.bp:+.1f} bp from the close of the decision to the fill, inside the return")
         if self.refusals:
             by = ", ".join(f"{name} {count}" for name, count in self.refused().items())
             lines.append(f"  refused: {by}")
