@@ -73,6 +73,35 @@ def bar_size_ns(size: str) -> int:
     raise InputError(f"A bar size is a count and one of s, m, h, or 1D, 1W, 1M; it was {size!r}. {_near_size(size)}")
 
 
+def bars_per_year(size: str, calendar: str | None = None) -> float:
+    """Return how many bars a year has by convention: 252 sessions on an exchange, whatever the year.
+
+    Parameters
+    ----------
+    size : str
+        As in `bar_size_ns`.
+    calendar : str, optional
+        Without one, days are those of an exchange, and bars within the day go round the clock.
+
+    Examples
+    --------
+    >>> bars_per_year("1D", "XNYS"), bars_per_year("1h", "XNYS"), bars_per_year("1D", "24/7"), bars_per_year("1W")
+    (252.0, 1764.0, 365.25, 52.0)
+    """
+    if size in ("1W", "1M"):
+        return {"1W": 52.0, "1M": 12.0}[size]
+    sessions_ = {"24/7": 365.25, "24/5": 261.0}.get(str(calendar), 252.0)
+    if size == "1D":
+        return sessions_
+    length = DAY
+    if calendar is None:
+        sessions_ = 365.25
+    elif calendar not in _ALWAYS_OPEN:
+        days = sessions(calendar, "2019-06-03", "2019-06-14")
+        length = int((session_closes(calendar, days) - session_opens(calendar, days)).max())
+    return sessions_ * -(-length // bar_size_ns(size))
+
+
 def _near_size(size: object) -> str:
     text = str(size).strip().lower()
     digits = "".join(c for c in text if c.isdigit()) or "1"

@@ -10,7 +10,7 @@ Money is counted in millionths of a currency and quantities in lots, both whole 
 of their own that do not add up, and no order takes a float. Rounding to lots and ticks is one function, `steps_of`.
 """
 
-from ._orders.accounts import Account, Margin, Position, replayed
+from ._orders.accounts import FRACTION, Account, Margin, Position, replayed
 from ._orders.costs import BasisPoints, Commission, Costs, PerShare, Tiered, Twice
 from ._orders.messages import (
     CLOSE,
@@ -30,6 +30,7 @@ from ._orders.units import MICRO, MOST_LOTS, MOST_MICRO, Instrument, Money, Shar
 
 __all__ = [
     "CLOSE",
+    "FRACTION",
     "KINDS",
     "MICRO",
     "MOST_LOTS",

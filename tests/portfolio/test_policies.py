@@ -340,3 +340,15 @@ def test_volatility_target_counts_the_positions_it_leaves_alone():
     got = weights(policy, [0.01, np.nan], covariance=covariance, seen={"weights": [0.0, 0.8]})
     whole = 0.01 * np.sqrt(252) * np.hypot(1.0, 0.8)
     np.testing.assert_allclose(got, [0.05 / whole, np.nan])
+
+
+def test_an_unclear_forecast_of_five_bars_leaves_the_books_of_the_bars_before():
+    """Costs were counted once for five bars, so a position stays that long; four of five books are still clear."""
+    target = TargetInfo("return", 5)
+    step = IntervalAware(Sign(), cost=0.001).stepper(("A",))
+    clear, unclear = ({"mean": [[0.01]], "std": [[s]]} for s in (0.001, 0.1))
+    got = []
+    for k, said in enumerate([clear] * 5 + [unclear] * 5):
+        row = Forecast(np.arange(1), ("A",), **said, target=target).row(0)
+        got.append(round(float(step(view_of(("A",), row, time=k))[0]), 9))
+    assert got == [0.2, 0.4, 0.6, 0.8, 1.0, 0.8, 0.6, 0.4, 0.2, 0.0]

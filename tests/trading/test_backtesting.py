@@ -5,11 +5,14 @@ import pytest
 from small_markets import FREE, bars_of, flat
 
 from longshort import ledger
+from longshort.bars import State
 from longshort.data import synthetic
 from longshort.errors import InputError, OrderError
 from longshort.forecast import Forecast, TargetInfo
-from longshort.orders import Costs
-from longshort.trading import backtest
+from longshort.orders import Costs, Instrument, Margin, Money
+from longshort.portfolio import EqualWeight, Limits, TopK, VolatilityTarget
+from longshort.strategy import Strategy
+from longshort.trading import Execution, backtest
 from longshort.trading.result import entries_at_random
 
 
@@ -72,6 +75,76 @@ def test_what_comes_later_changes_nothing_earlier():
     whole, part = backtest(rule, None, bars), backtest(rule, None, bars.until(int(bars.time[200])))
     assert whole.equity[:201].tolist() == part.equity.tolist()
     assert [o.line() for o in whole.orders if o.time < bars.time[200]] == [o.line() for o in part.orders]
+
+
+def test_the_length_of_the_history_decides_nothing_for_a_policy_that_counts_by_the_year():
+    bars = _noise(300)
+    policy = VolatilityTarget(EqualWeight(), 0.05)
+    whole, part = backtest(policy, None, bars), backtest(policy, None, bars.until(int(bars.time[200])))
+    assert [o.line() for o in whole.orders if o.time < bars.time[200]] == [o.line() for o in part.orders]
+    assert len(part.orders) > 50
+
+
+@pytest.mark.parametrize("margin", [Margin(), Margin.cash()])
+def test_the_order_of_the_columns_decides_nothing(margin):
+    rng = np.random.default_rng(0)
+    bars = flat(np.round(100 + rng.normal(size=(200, 5)).cumsum(axis=0), 2), [*"CADBE"])
+    said = Forecast(bars.time[:-1], bars.symbols, rng.normal(size=(199, 5)), target=TargetInfo("return"))
+    strategy = Strategy(policy=TopK(2, short=1), limits=Limits(stop_loss=0.05, take_profit=0.05))
+    execution = Execution(margin=margin)
+    one = backtest(strategy, said, bars, execution=execution)
+    shuffled = [*"EDCBA"]
+    mean = said.mean[:, [bars.symbols.index(s) for s in shuffled]]
+    turned = Forecast(said.time, shuffled, mean, target=said.target)
+    other = backtest(strategy, turned, bars, execution=execution)
+    assert other.symbols == tuple(shuffled)
+    assert other.order_hash == one.order_hash
+    assert other.equity.tolist() == one.equity.tolist()
+    assert len(one.orders) > 200
+
+
+def test_a_position_nobody_can_sell_any_more_is_named():
+    state = np.zeros((10, 2), np.uint8)
+    state[5:, 0] = State.UNLISTED
+    prices = np.full((10, 2), 100.0)
+    prices[5:, 0] = np.nan
+    result = backtest(lambda view: np.array([0.5, 0.5]), None, flat(prices, ["A", "B"], state=state))
+    assert result.stuck == ("A",)
+    assert "not tradable at the end, at their last prices: A" in str(result)
+
+
+def test_a_backtest_without_cash_is_refused():
+    for cash in (0, -5, Money.of(0)):
+        with pytest.raises(InputError, match="cash above zero"):
+            backtest(lambda view: np.ones(1), None, _noise(10), cash=cash)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"costs": 10}, "Costs.flat"),
+        ({"execution": 0.1}, "Execution"),
+        ({"cash": "100k"}, "number such as"),
+        ({"instruments": {"X": 5}}, "must be Instrument"),
+        ({"instruments": {"X": Instrument("Y")}}, "must be Instrument"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_with_what_to_write(given, said):
+    with pytest.raises((InputError, OrderError), match=said):
+        backtest(lambda view: np.ones(1), None, flat([1.0, 2.0]), **given)
+
+
+def test_a_position_that_a_reverse_split_pays_out_is_a_closed_trade():
+    """7 at 10, one for ten: 0.7 of a share at 100 in cash; then 5 at 100, which is another trade."""
+    split = np.ones((8, 1))
+    split[3] = 0.1
+    wanted = {18_000: 0.07, 18_004: 0.5}
+    rule = lambda view: np.array([wanted.get(view.session, np.nan)])  # noqa: E731
+    result = backtest(rule, None, flat([10, 10, 10, 100, 100, 100, 100, 100], split=split), cash=1000, costs=FREE)
+    paid, held = result.trades()
+    assert (paid.open, paid.shares, paid.exit_price, paid.reason) == (False, pytest.approx(0.7), pytest.approx(100.0), "lieu")
+    assert (held.open, held.shares, held.entry_price) == (True, 5.0, 100.0)
+    assert sum(t.profit for t in result.trades()) == pytest.approx(result.equity[-1] - 1000, abs=1e-5)
 
 
 def test_every_fill_is_later_than_its_decision():

@@ -471,6 +471,27 @@ def test_a_reverse_split_that_leaves_nothing_pays_everything_out():
     assert float(broker.account.cash) == pytest.approx(100_000.0)
 
 
+def test_what_is_paid_out_for_a_fraction_leaves_the_entry_price_alone():
+    """7 at 100 and 3 for 2: ten shares entered at 66.67, and half of one sold at that."""
+    for lots in (7, -7):
+        broker = held(lots)
+        broker.on(opening(3, 100 / 1.5, session=2, split=np.array([1.5])))
+        position = broker.account.position("X")
+        assert position.entry_price == pytest.approx(100 / 1.5, abs=1e-6)
+        assert float(position.realised) == pytest.approx(0.0, abs=1e-5)
+        broker.account.audit()
+
+
+def test_a_position_bought_after_a_reverse_split_left_nothing_begins_anew():
+    broker = held(7)
+    broker.on(opening(3, 1000.0, session=2, split=np.array([0.1])))
+    broker.submit(order("again", 5, time=3))
+    broker.on(close(4, 1000.0, session=2))
+    broker.on(opening(5, 1000.0, session=3))
+    assert broker.account.position("X").entry_price == 1000.0
+    broker.account.audit()
+
+
 def test_open_orders_are_split_too():
     broker = held(100)
     broker.submit(order("stop", -100, "stop", time=2, stop=USD(90), valid="gtc", reduces=True))
@@ -523,6 +544,24 @@ def test_a_cash_account_neither_borrows_nor_sells_short():
     assert (refused.limit, refused.value, refused.bound) == ("cash", 110_000.0, 100_000.0)
     assert (fill.lots, fill.left) == (909, 0)
     assert broker.account.cash_micro >= 0
+
+
+def test_a_cash_account_asked_to_go_short_sells_what_it_holds():
+    """The part that closes may not fail with the part that is not allowed."""
+    broker = broker_at(100.0, margin=Margin.cash())
+    broker.submit(order("long", 10))
+    broker.on(opening(1, 100.0))
+    broker.on(close(2, 100.0))
+    broker.events()
+    broker.submit(order("turn", -30, time=2))
+    broker.submit(order("more", -1, time=2))
+    broker.on(opening(3, 100.0))
+    turned, more, ended, fill = broker.events()
+    assert (turned.limit, turned.value, turned.allowed) == ("short sale", -20.0, pytest.approx(1 / 3))
+    assert (more.limit, more.allowed, ended.why) == ("short sale", 0.0, "refused")
+    assert (fill.lots, fill.left) == (-10, 0)
+    assert broker.positions() == {}
+    assert broker.orders() == []
 
 
 @settings(max_examples=100, deadline=None)

@@ -47,7 +47,7 @@ def test_streamed_and_stored_forecasts_lead_to_the_same_orders(bars, name, tmp_p
     broker = SimulatedBroker(100_000.0, list(bars.symbols), Costs(), Execution(), bars.bar_size)
     target = strategy.forecaster.target.info
     source = Streamed(strategy.stream(early), target)
-    live = Trader(strategy, list(bars.symbols), source, broker.account.cash, stored.bars_per_year)
+    live = Trader(strategy, list(bars.symbols), source, broker.account.cash)
     play(live, broker, History(bars, first, len(bars)))
     told = [order for order in live.orders if order.time < bars.time[-1]]  # a backtest decides nothing it cannot fill
     assert hash_of(told) == hash_of([order for order in stored.orders if order.time < bars.time[-1]])

@@ -10,7 +10,7 @@ from small_markets import FREE, bars_of, flat
 from longshort.bars import State
 from longshort.data import synthetic
 from longshort.errors import InputError, OrderError
-from longshort.forecast import Refusal
+from longshort.forecast import Forecast, Refusal, TargetInfo
 from longshort.orders import Cancel, Costs, Ended, Fill, Instrument, MarketEvent, Order
 from longshort.portfolio import Limits, LongShort, Sign
 from longshort.trading import Execution, History, Live, Recorded, SimulatedBroker, Trader, backtest, play, recording
@@ -270,6 +270,18 @@ def test_a_feed_gives_the_events_of_the_history():
             assert mine is None or np.array_equal(mine, theirs, equal_nan=True), name
 
 
+def test_the_usual_volume_of_a_split_is_in_its_own_shares():
+    split, rows = np.ones((30, 1)), np.full((30, 5), 70.0)
+    split[25] = 7
+    rows[:, 4], rows[25:, :4], rows[25:, 4] = 1000.0, 10.0, 7000.0
+    bars = bars_of(rows, split=split)
+    events = [event for event in History(bars) if event.kind == "close"]
+    assert [events[k].usual_volume[0] for k in (24, 25, 26)] == [1000.0, 7000.0, 7000.0]
+    live = Live(bars.until(int(bars.time[24])))
+    assert live.open({**bars.row(25), "time": int(bars.time[24]) + 1}).usual_volume[0] == 7000.0
+    assert live.close(bars.row(25)).usual_volume[0] == 7000.0
+
+
 def test_lines_of_a_tape_come_back_bit_for_bit_and_others_are_refused():
     event = seen(price=0.1 + 0.2, volume=np.array([np.nan]), returns=np.array([np.inf]))
     again = recording.from_line(recording.to_line(event))
@@ -308,3 +320,44 @@ def test_policies_of_the_package_trade():
     forecast = Forecast(bars.time, bars.symbols, values, target=TargetInfo("return"))
     for policy in (Sign(), LongShort(), LongShort(target_vol=0.1)):
         assert backtest(Plan(policy), forecast, bars).scores()["trades"] > 10
+
+
+def test_forecasts_and_brokers_with_other_columns_are_refused():
+    """By label, never by position: a forecast of SPY must not trade AAPL."""
+    said = Forecast(np.array([0]), ("SPY", "AAPL"), np.array([[0.1, -0.1]]), target=TargetInfo("return"))
+    with pytest.raises(InputError, match=r"Forecasts must have the trader's symbols.*had \('SPY', 'AAPL'\)"):
+        Trader(Sign(), ["AAPL", "SPY"], Recorded(said))
+    trader = Trader(Sign(), ["SPY", "AAPL"], Recorded(said))
+    with pytest.raises(InputError, match="The broker must have"):
+        play(trader, SimulatedBroker(100_000, ["AAPL", "SPY"]), [])
+    bars = flat([[1.0, 2.0]], ["AAPL", "SPY"])
+    with pytest.raises(InputError, match="The events must have"):
+        play(trader, SimulatedBroker(100_000, ["SPY", "AAPL"]), History(bars))
+
+
+@pytest.mark.parametrize("row", [5, 6])
+@pytest.mark.parametrize("limits", [Limits(trailing_stop=0.1), Limits(atr_stop=3, atr_window=2, atr_trailing=True)])
+def test_a_split_in_or_after_a_gap_stops_nobody(row, limits):
+    """The price never fell; a best price in yesterday's shares would say that it halved."""
+    state = np.zeros((10, 1), np.uint8)
+    state[5] = State.MISSING
+    split = np.ones((10, 1))
+    split[row] = 2
+    bars = flat([100.0, 101, 102, 103, 104, np.nan, 52.5, 53, 53, 53], state=state, split=split)
+    rule = lambda view: np.array([0.5 if not view.shares[0] and view.session < 18_004 else np.nan])  # noqa: E731
+    result = backtest(Plan(rule, limits), None, bars, costs=FREE)
+    assert "trailing_stop" not in result.refused()
+    assert result.positions[-1] > 900
+    assert [f.reason for f in result.fills] == ["policy"]
+
+
+def test_a_return_over_a_gap_is_the_one_since_the_last_close():
+    seen = []
+    state = np.zeros((4, 1), np.uint8)
+    state[1] = State.MISSING
+    split, dividend = np.ones((4, 1)), np.zeros((4, 1))
+    split[2], dividend[2] = 2, 1.0
+    bars = flat([100.0, np.nan, 51.45, 51.45], state=state, split=split, dividend=dividend)
+    backtest(lambda view: seen.append(view.returns[0]) or np.zeros(1), None, bars)
+    assert np.isnan(seen[:2]).all()
+    assert seen[2:] == [pytest.approx(0.05)]

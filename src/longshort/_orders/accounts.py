@@ -19,6 +19,9 @@ from ..errors import InputError, LedgerError, OrderError, UnknownName, did_you_m
 from .messages import POSTINGS, Fill, Posting
 from .units import MICRO, MOST_MICRO, Instrument, Money, Shares, micro_of
 
+FRACTION = 1e-9
+"""Less than this part of a lot, or of the position, is rounding: a split pays nothing out for it."""
+
 
 @dataclass(frozen=True)
 class Margin:
@@ -223,9 +226,24 @@ class Account:
             raise UnknownName(f"A posting's kind was {posting.kind!r}. {did_you_mean(posting.kind, self.totals)}")
         self.cash_micro += posting.cash_micro
         self.totals[posting.kind] += posting.cash_micro
-        if posting.lots:
+        if posting.kind == "split":
+            self._split(self._column(posting.symbol), posting)
+        elif posting.kind == "lieu":
+            self.realised_micro[self._column(posting.symbol)] += posting.cash_micro
+        elif posting.lots:
             j = self._column(posting.symbol)
             self._hold(j, self.lots_held[j] + posting.lots)
+
+    def _split(self, j: int, posting: Posting) -> None:
+        """Change a position; what the fraction of a lot that is paid out had cost goes with it."""
+        before = self.lots_held[j]
+        exact, whole = before * posting.ratio, before + posting.lots
+        if abs(exact - whole) > FRACTION * max(1.0, abs(whole)):
+            basis = self.basis_micro[j]
+            part = round(basis * (1.0 - whole / exact)) if whole else basis
+            self.basis_micro[j] -= part
+            self.realised_micro[j] -= part
+        self._hold(j, whole)
 
     def _column(self, symbol: str) -> int:
         try:
@@ -268,7 +286,7 @@ class Account:
 
     def audit(self) -> None:
         """Raise `LedgerError` unless the two books agree to the micro-unit."""
-        posted = sum(self.totals[k] for k in self.totals if k not in ("spread", "impact"))
+        posted = sum(self.totals[k] for k in self.totals if k not in ("spread", "impact", "lieu"))
         left, right = self.cash_micro + sum(self.basis_micro), posted + sum(self.realised_micro)
         if left != right:
             raise LedgerError(

@@ -131,8 +131,9 @@ class TrueRange:
 def rescaled(view: View, last: np.ndarray) -> np.ndarray:
     """Return what a price as of `last` closes is worth in today's shares, (n_symbols,): 1 but for splits and dividends.
 
-    A price p, a total return r and the price before, q, satisfy ``p = q (1 + r) x rescaled``.
+    A price p, a total return r and the price before, q, satisfy ``p = q (1 + r) x rescaled``. Where a symbol did not
+    trade its price is carried on, and only a split changes it.
     """
-    grown = last * (1.0 + view.returns)
+    grown = last * (1.0 + np.where(np.isnan(view.returns) & (view.state != 0), 0.0, view.returns))
     ratio = np.divide(view.price, grown, out=np.ones(len(last)), where=np.isfinite(grown) & (grown > 0))
     return np.where(np.isfinite(ratio) & (ratio > 0) & (np.abs(ratio - 1.0) > 1e-9), ratio, 1.0)

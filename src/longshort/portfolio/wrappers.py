@@ -1,7 +1,7 @@
 """Policies that take another policy's weights and scale or gate them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -110,7 +110,7 @@ class IntervalAware(Sizing):
     hold : bool, default=False
         Keep a position on the forecast's side while the interval is not clear, instead of closing it.
     gross, band, overlap
-        See `Sizing`; overlapping books are the other policy's own.
+        See `Sizing`; each book is gated by the forecast it was made of.
 
     Examples
     --------
@@ -123,7 +123,6 @@ class IntervalAware(Sizing):
     """
 
     policy: Any
-    WRAPS: ClassVar[bool] = True
     cost: float = 0.001
     coverage: float | None = None
     hold: bool = False
@@ -137,7 +136,7 @@ class IntervalAware(Sizing):
 
     def sizer(self, symbols: tuple[str, ...]) -> Step:
         """Return the rule itself."""
-        inner = as_policy(self.policy).stepper(symbols)
+        inner = as_policy(_without_books(self.policy)).stepper(symbols)
 
         def weights(view: View) -> np.ndarray:
             asked = inner(view)
@@ -150,6 +149,14 @@ class IntervalAware(Sizing):
             return np.where(np.isfinite(asked) & (low <= high), weights, np.nan)
 
         return weights
+
+
+def _without_books(policy: Any) -> Any:
+    """Return a policy that follows every forecast at once, for a wrapper that runs the books itself."""
+    if not isinstance(policy, Sizing):
+        return policy
+    inner = {"policy": _without_books(policy.policy)} if policy.WRAPS else {}  # type: ignore[attr-defined]
+    return replace(policy, overlap=False, **inner)
 
 
 def _require_policy(wrapper: Any, policy: Any) -> None:

@@ -8,7 +8,7 @@ from .. import clock, ledger
 from ..bars import Bars, require_bars
 from ..errors import InputError, LedgerError
 from ..forecast import Forecast
-from ..orders import CLOSE, MICRO, Costs, Fill, MarketEvent, Money, Posting
+from ..orders import CLOSE, MICRO, Costs, Fill, Instrument, MarketEvent, Money, Posting, micro_of
 from ..strategy import Strategy
 from .broker import Execution, SimulatedBroker
 from .history import History
@@ -77,6 +77,7 @@ def backtest(
     >>> result.verdict().exit_code
     3
     """
+    _check_account(cash, costs, execution)
     forecast, bars = _forecast_of(study_or_forecast, bars)
     if isinstance(strategy, Strategy):
         strategy.check(bars)
@@ -84,11 +85,11 @@ def backtest(
     listed = _instruments(bars, instruments)
     costs, execution = costs or Costs(), execution or Execution()
     policy, limits = parts_of(strategy)
-    per_year = _bars_per_year(bars, start, stop)
+    usual = clock.bars_per_year(bars.bar_size, bars.calendar)  # nothing that the length of the history decides
     broker = SimulatedBroker(cash, listed, costs, execution, bars.bar_size)
     source = None if forecast is None else Recorded(forecast)
     until = int(bars.time[max(stop - 2, start)])
-    trader = Trader(strategy, listed, source, broker.account.cash, per_year, until)
+    trader = Trader(strategy, listed, source, broker.account.cash, usual, until)
     record = _Record(trader, stop - start)
     play(trader, broker, History(bars, start, stop), record)
     _agree(trader, broker)
@@ -111,13 +112,22 @@ def backtest(
         refusals=tuple(trader.refusals),
         account=trader.account,
         configuration=configuration,
-        bars_per_year=per_year,
+        bars_per_year=_bars_per_year(bars, start, stop),
         **record.columns(),
     )
     return _remember(result)
 
 
 # --------------------------------------------------------------------------------------------------------- what to play
+
+
+def _check_account(cash: Any, costs: Any, execution: Any) -> None:
+    if not (cash.micro if isinstance(cash, Money) else micro_of(cash)) > 0:
+        raise InputError(f"A backtest needs cash above zero, was {cash}.")
+    if not isinstance(costs, Costs | None):
+        raise InputError(f"costs must be Costs(...), was {costs!r}. For basis points write Costs.flat(10).")
+    if not isinstance(execution, Execution | None):
+        raise InputError(f"execution must be Execution(...), was {execution!r}. Write Execution(participation=0.1).")
 
 
 def _forecast_of(given: Any, bars: Bars | None) -> tuple[Forecast | None, Bars]:
@@ -157,9 +167,11 @@ def _span(forecast: Forecast | None, bars: Bars) -> tuple[int, int]:
 
 def _instruments(bars: Bars, given: Any) -> list[Any]:
     known = dict(given or {})
-    for symbol in known:
+    for symbol, instrument in known.items():
         if symbol not in bars.symbols:
             raise InputError(f"There is an instrument for {symbol!r}, which the bars do not have.")
+        if not isinstance(instrument, Instrument) or instrument.symbol != symbol:
+            raise InputError(f"instruments[{symbol!r}] must be Instrument({symbol!r}, ...), was {instrument!r}.")
     return [known.get(symbol, symbol) for symbol in bars.symbols]
 
 
@@ -167,7 +179,7 @@ def _bars_per_year(bars: Bars, start: int, stop: int) -> float:
     rows = stop - start
     span = int(bars.time[stop - 1]) - int(bars.time[start])
     if rows < 30 or span <= 0:
-        return 252.0 if bars.bar_size == "1D" else _YEAR_NS / clock.bar_size_ns(bars.bar_size)
+        return clock.bars_per_year(bars.bar_size, bars.calendar)
     return (rows - 1) / (span / _YEAR_NS)
 
 

@@ -29,6 +29,7 @@ from ..bars import State
 from ..errors import CausalityError, InputError, OrderError, UnknownName, did_you_mean
 from ..forecast import Refusal
 from ..orders import (
+    FRACTION,
     MICRO,
     OPEN,
     Account,
@@ -139,8 +140,8 @@ class _Working:
         "value_micro",
     )  # fmt: skip
 
-    def __init__(self, order: Order, column: int, ready: int):
-        self.order, self.column, self.ready, self.left = order, column, ready, order.quantity.lots
+    def __init__(self, order: Order, column: int, ready: int, lots: int):
+        self.order, self.column, self.ready, self.left = order, column, ready, lots
         self.limit = 0 if order.limit is None else order.limit.micro
         self.stop = 0 if order.stop is None else order.stop.micro
         self.trail = 0 if order.trail is None else order.trail.micro
@@ -220,13 +221,17 @@ class SimulatedBroker:
             raise UnknownName(f"No {order.symbol!r} here. {did_you_mean(order.symbol, self.account.symbols)}")
         self._seen.add(order.id)
         refusal = self._why_not(order, column)
-        if refusal is not None:
-            self._news += [refusal, Ended(order.id, order.time, "refused", order.quantity.lots)]
+        if refusal is None:
+            self._accept(order, column, order.quantity.lots)
             return
-        self._accept(order, column)
+        self._news.append(refusal)
+        if refusal.allowed:
+            self._accept(order, column, round(refusal.allowed * order.quantity.lots))
+        else:
+            self._news.append(Ended(order.id, order.time, "refused", order.quantity.lots))
 
-    def _accept(self, order: Order, column: int) -> None:
-        working = self._working[order.id] = _Working(order, column, order.time + self._latency)
+    def _accept(self, order: Order, column: int, lots: int) -> None:
+        working = self._working[order.id] = _Working(order, column, order.time + self._latency, lots)
         if order.group:
             self._groups.setdefault(order.group, []).append(order.id)
         if order.trail is not None:
@@ -272,13 +277,19 @@ class SimulatedBroker:
         power = self._power = self._power or self._buying_power()
         before = power.lots[column]
         after = before + order.quantity.lots
+        size = mark * self.account.sizes.item(column)
+        gross = power.gross + (abs(after) - abs(before)) * size
         if after < 0 and after < before and not (margin.shorts and instrument.shortable):
-            return _refusal(order, "short sale", float(after), 0.0)
-        gross = power.gross + (abs(after) - abs(before)) * mark * self.account.sizes.item(column)
-        if abs(after) > abs(before) and not gross * margin.initial <= power.equity:
-            return _refusal(order, "buying power", gross * margin.initial, power.equity)
-        power.lots[column], power.gross = after, gross
-        return None
+            refusal = ("short sale", float(after), 0.0)
+        elif abs(after) > abs(before) and not gross * margin.initial <= power.equity:
+            refusal = ("buying power", gross * margin.initial, power.equity)
+        else:
+            power.lots[column], power.gross = after, gross
+            return None
+        if before * after >= 0:
+            return _refusal(order, *refusal)
+        power.lots[column], power.gross = 0, power.gross - abs(before) * size  # closing what is held may not fail
+        return _refusal(order, *refusal, -before / order.quantity.lots)
 
     def _buying_power(self) -> "_Power":
         """Return equity and what is held, counting open orders as done (those that only reduce left aside)."""
@@ -588,7 +599,7 @@ class SimulatedBroker:
             whole = steps_of(held * ratio, 1.0)
             self._post(Posting("split", symbol, event.time, 0, whole - held, ratio))
             rest = held * ratio - whole
-            if abs(rest) > 1e-9 * max(1.0, abs(whole)):
+            if abs(rest) > FRACTION * max(1.0, abs(whole)):
                 lieu = rest * account.sizes.item(j) * float(self._mark[j])
                 self._post(Posting("lieu", symbol, event.time, round(lieu * MICRO)))
             for working in mine:
@@ -616,7 +627,7 @@ class SimulatedBroker:
             id, quantity = f"{event.time}.margin.{j}", Shares(-account.lots_held[j])
             order = Order(id, account.symbols[j], quantity, event.time, valid="gtc", reduces=True, reason="margin call")
             self._seen.add(id)
-            self._accept(order, j)
+            self._accept(order, j, quantity.lots)
 
     # -- books -------------------------------------------------------------------------------------------------------
 

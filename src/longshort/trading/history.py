@@ -72,7 +72,7 @@ class History:
             _actions(bars.dividend[rows], 0.0),
             returns[cut:],
             _before(usual(np.abs(returns), USUAL))[cut:] * 1.25,
-            [None] * len(returns[cut:]) if volume is None else _before(volume)[cut:],
+            [None] * len(returns[cut:]) if volume is None else (_before(volume) * bars.split[derived])[cut:],
             strict=True,
         )
         opens = "open" in bars
@@ -107,7 +107,7 @@ class Live:
 
     def open(self, row: Mapping[str, Any]) -> MarketEvent:
         """Return the opening of the row to come: needs "open", "state", "time" (of the opening) and the actions."""
-        sigma, many = self._usual()
+        sigma, many = self._usual(row.get("split"))
         split, dividend = _effective(row.get("split"), 1.0), _effective(row.get("dividend"), 0.0)
         time, state = int(row["time"]), np.asarray(row["state"], np.uint8)
         opened = np.asarray(row["open"], np.float64)
@@ -139,7 +139,7 @@ class Live:
         last : bool, default=True
             Whether its session ends with it.
         """
-        sigma, many = self._usual()
+        sigma, many = self._usual(row["split"])
         fields = {name: np.asarray(row[name], np.float64)[None] for name in self.bars.fields}
         more = {name: np.asarray(row[name])[None] for name in ("split", "dividend", "state")}
         kept = {"calendar": self.bars.calendar, "bar_size": self.bars.bar_size}
@@ -152,11 +152,11 @@ class Live:
         time = int(row["time"])
         return MarketEvent(CLOSE, time, self._session(time), np.asarray(row["state"], np.uint8), last=last, **known)
 
-    def _usual(self) -> tuple[Any, Any]:
+    def _usual(self, split: Any) -> tuple[Any, Any]:
         returns = returns_of(self.bars)
         sigma = usual(np.abs(returns), USUAL)[-1] * 1.25
         volume = usual_volume(self.bars)
-        return sigma, None if volume is None else volume[-1]
+        return sigma, None if volume is None else volume[-1] * (1.0 if split is None else np.asarray(split))
 
     def _session(self, time: int) -> int:
         return int(clock.local_dates(np.array([time]), self.bars.calendar)[0].astype(np.int64))

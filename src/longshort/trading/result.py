@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import metrics
+from ..bars import State
 from ..errors import UnknownName, did_you_mean
 from ..evaluation import selection, statistics
 from ..forecast import Refusal
@@ -125,6 +126,12 @@ class BacktestResult:
     def net(self) -> np.ndarray:
         """Sum of weights at each close, (n,)."""
         return self.weights.sum(axis=1)
+
+    @property
+    def stuck(self) -> tuple[str, ...]:
+        """Symbols held at the end that could not be traded then: delisted, halted or missing."""
+        held = (self.positions[-1] != 0) & (self.bars.state[-1] != State.OK)
+        return tuple(symbol for symbol, there in zip(self.symbols, held, strict=True) if there)
 
     @property
     def _multipliers(self) -> np.ndarray:
@@ -401,6 +408,8 @@ class BacktestResult:
                 f"Sharpe {metrics.sharpe(r, bars_per_year=self.bars_per_year):.2f}, "
                 f"worst drawdown {metrics.max_drawdown(r):.1%} (before costs)"
             )
+        if self.stuck:
+            lines.append(f"  held but not tradable at the end, at their last prices: {', '.join(self.stuck)}")
         if isfinite(self.at_random):
             lines.append(f"  the same positions at other moments earned as much in {self.at_random:.0%} of cases")
         return "\n".join([*lines, f"  {self.verdict().sentence}", f"  orders {self.order_hash[:16]}"])

@@ -56,7 +56,7 @@ class Recorded:
     """
 
     def __init__(self, forecast: Forecast):
-        self.forecast = forecast
+        self.forecast, self.symbols = forecast, forecast.symbols
         self._rows = {time: i for i, time in enumerate(forecast.time.tolist())}
         self._plain = not forecast.extras()
 
@@ -87,7 +87,7 @@ class Streamed:
     """
 
     def __init__(self, stream: Any, target: Any):
-        self.stream, self.target = stream, target
+        self.stream, self.target, self.symbols = stream, target, getattr(stream, "symbols", None)
 
     def __call__(self, event: MarketEvent) -> ForecastRow | None:
         """Take in the row of a closing event and return what it forecasts."""
@@ -143,6 +143,7 @@ class Trader:
         self.account = account if isinstance(account, Account) else Account(account, symbols)
         self.symbols, self.forecasts, self.bars_per_year = self.account.symbols, forecasts, bars_per_year
         self.strategy, self.until = strategy, until
+        require_columns("Forecasts", getattr(forecasts, "symbols", None), self.symbols)
         policy, limits = parts_of(strategy)
         self._policy = policy.stepper(self.symbols)
         self._limits = None if limits is None else limits.stepper(self.symbols)
@@ -156,6 +157,7 @@ class Trader:
         self._waiting: dict[int, str] = {}  # column -> the policy's order that is open
         self._resting: dict[int, _Protection] = {}  # column -> stop and target beside the position
         self._fresh: list[int] = []  # columns filled since the last market event
+        self._place = np.argsort(np.argsort(np.array(self.symbols, dtype=object)))  # orders go by name
 
     def on(self, event: Event) -> "list[Order | Cancel]":
         """Take in an event; return what to send, in order (cancellations first)."""
@@ -194,10 +196,11 @@ class Trader:
     # -- deciding ----------------------------------------------------------------------------------------------------
 
     def _decide(self, event: MarketEvent) -> "list[Order | Cancel]":
+        returns = self._returns(event)
         values = self._value(event)
         if self.until is not None and event.time > self.until:
             return []
-        view = self._view(event, values)
+        view = self._view(event, values, returns)
         targets = self._read(self._policy(view), "policy")
         if self._limits is not None:
             targets, refused = self._limits.weights(view, targets)
@@ -221,7 +224,7 @@ class Trader:
         """Put a stop and a target beside what was filled at the opening, for the rest of its first bar."""
         if not self._fresh or self._bracket is None:
             return []
-        columns, self._fresh = sorted(set(self._fresh)), []
+        columns, self._fresh = self._by_name(self._fresh), []
         cancels: list[Cancel] = []
         orders: list[Order] = []
         for column in columns:
@@ -236,6 +239,17 @@ class Trader:
             orders += self._rest(column, _Protection(prices, lots), event.time, cancels, len(orders))
         return self._sent(cancels, orders)
 
+    def _returns(self, event: MarketEvent) -> np.ndarray:
+        """Return the bar's returns, over a gap those since the last close."""
+        if event.returns is None:
+            return self._nothing
+        gap = np.isnan(event.returns) & (event.close > 0) & (self._mark > 0)
+        if not gap.any():
+            return event.returns
+        before = self._mark if event.dividend is None else self._mark - event.dividend
+        with np.errstate(all="ignore"):
+            return np.where(gap & (before > 0), event.close / before - 1.0, event.returns)
+
     def _value(self, event: MarketEvent) -> np.ndarray:
         """Value the account at the close and return what each position is worth."""
         account, mark = self.account, self._mark
@@ -244,7 +258,7 @@ class Trader:
         self.equity_micro = account.equity_micro(mark, values)
         return values
 
-    def _view(self, event: MarketEvent, values: np.ndarray) -> View:
+    def _view(self, event: MarketEvent, values: np.ndarray, returns: np.ndarray) -> View:
         account, close = self.account, event.close
         equity = self.equity_micro / MICRO
         price = self._mark.copy()
@@ -256,7 +270,7 @@ class Trader:
             symbols=self.symbols,
             forecast=None if self.forecasts is None else self.forecasts(event),
             price=price,
-            returns=self._nothing if event.returns is None else event.returns,
+            returns=returns,
             high=close if event.high is None else event.high,
             low=close if event.low is None else event.low,
             volume=self._nothing if event.volume is None else event.volume,
@@ -291,7 +305,7 @@ class Trader:
         columns = np.flatnonzero(np.abs(change) >= 1.0)  # neither NaN nor less than a lot
         if len(columns) > 1:  # what makes positions smaller goes first, so that its proceeds pay for the rest
             grows = change[columns] * account.lots[columns] >= 0
-            columns = np.concatenate([columns[~grows], columns[grows]])
+            columns = columns[np.lexsort((self._place[columns], grows))]
         orders, time, symbols = [], view.time, self.symbols
         for column, lots in zip(columns.tolist(), change[columns].tolist(), strict=True):
             if lots in (inf, -inf):
@@ -318,11 +332,14 @@ class Trader:
         """Keep one stop and one target beside every position that should have them, as large as the position."""
         account, orders = self.account, []
         stops, goals = (self._nothing, self._nothing) if levels is None else levels
-        for column in sorted({*np.flatnonzero(account.lots).tolist(), *self._resting}):
+        for column in self._by_name([*np.flatnonzero(account.lots).tolist(), *self._resting]):
             lots = account.lots_held[column]
             prices = self._prices(column, lots, float(stops[column]), float(goals[column])) if lots else (None, None)
             orders += self._rest(column, _Protection(prices, lots), time, cancels, k + len(orders))
         return orders
+
+    def _by_name(self, columns: list[int]) -> list[int]:
+        return sorted(set(columns), key=self._place.item)
 
     def _rest(self, column: int, wanted: "_Protection", time: int, cancels: list[Cancel], k: int) -> list[Order]:
         """Return the orders of a protection, unless the same rests already; another one is cancelled."""
@@ -415,6 +432,8 @@ def play(
     >>> trader.account.positions()["AAPL"].quantity, trader.account.cash == broker.account.cash
     (Shares(1071), True)
     """
+    require_columns("The broker", broker.account.symbols, trader.symbols)
+    require_columns("The events", getattr(events, "symbols", None), trader.symbols)
     for event in events:
         broker.on(event)
         for one in broker.events():
@@ -434,6 +453,15 @@ def play(
                 trader.on(one)
                 if watch is not None:
                     watch(one)
+
+
+def require_columns(who: str, theirs: "Sequence[str] | None", mine: "Sequence[str]") -> None:
+    """Raise `InputError` where two parties to a session name its columns differently; None says nothing."""
+    if theirs is not None and tuple(theirs) != tuple(mine):
+        raise InputError(
+            f"{who} must have the trader's symbols in its order, {tuple(mine)[:5]}, had {tuple(theirs)[:5]}. Use "
+            "bars.select(symbols)."
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------- strategies

@@ -142,13 +142,13 @@ class _Open:
     """A position under way."""
 
     __slots__ = (
-        "bought", "bought_micro", "commission", "costs", "entry_time", "income", "largest", "long", "lots", "reason",
-        "sold", "sold_micro",
+        "bought", "bought_micro", "commission", "costs", "entry_time", "fraction", "income", "largest", "long", "lots",
+        "reason", "sold", "sold_micro",
     )  # fmt: skip
 
     def __init__(self, time: int, long: bool):
-        self.entry_time, self.long, self.lots, self.largest = time, long, 0, 0
-        self.bought = self.sold = 0.0  # in today's lots
+        self.entry_time, self.long, self.lots, self.largest = time, long, 0, 0.0
+        self.bought = self.sold = self.fraction = 0.0  # in today's lots
         self.bought_micro = self.sold_micro = self.commission = self.costs = self.income = 0
         self.reason = ""
 
@@ -163,11 +163,15 @@ def round_trips(result: "BacktestResult") -> Trades:
             position = under_way.get(one.symbol)
             if position is None:
                 continue
-            position.income += one.cash_micro
-            if one.lots:
-                position.lots += one.lots
-                position.bought, position.sold = position.bought * one.ratio, position.sold * one.ratio
-                position.largest = round(position.largest * one.ratio)
+            if one.kind == "split":
+                _split(position, one)
+            elif one.kind == "lieu":
+                _paid_out(position, one.cash_micro)
+            else:
+                position.income += one.cash_micro
+            if not position.lots and one.kind == "lieu":
+                instrument = account.instruments[account.index[one.symbol]]
+                found.append(_closed(one.symbol, under_way.pop(one.symbol), one.time, instrument, excursion))
             continue
         assert type(one) is Fill
         instrument, lots = account.instruments[account.index[one.symbol]], one.lots
@@ -195,6 +199,22 @@ def round_trips(result: "BacktestResult") -> Trades:
 
 def _time(message: "Fill | Posting") -> int:
     return message.time
+
+
+def _split(position: _Open, split: Posting) -> None:
+    position.fraction = position.lots * split.ratio - (position.lots + split.lots)
+    position.lots += split.lots
+    position.bought, position.sold = position.bought * split.ratio, position.sold * split.ratio
+    position.largest *= split.ratio
+
+
+def _paid_out(position: _Open, cash_micro: int) -> None:
+    """Close the fraction of a lot that a split left, at what was paid for it."""
+    if position.fraction > 0:
+        position.sold, position.sold_micro = position.sold + position.fraction, position.sold_micro + cash_micro
+    else:
+        position.bought, position.bought_micro = position.bought - position.fraction, position.bought_micro - cash_micro
+    position.reason = "lieu"
 
 
 def _add(position: _Open, lots: int, value: int, commission: int, away: int, reason: str) -> None:
