@@ -142,7 +142,12 @@ def test_a_position_that_a_reverse_split_pays_out_is_a_closed_trade():
     rule = lambda view: np.array([wanted.get(view.session, np.nan)])  # noqa: E731
     result = backtest(rule, None, flat([10, 10, 10, 100, 100, 100, 100, 100], split=split), cash=1000, costs=FREE)
     paid, held = result.trades()
-    assert (paid.open, paid.shares, paid.exit_price, paid.reason) == (False, pytest.approx(0.7), pytest.approx(100.0), "lieu")
+    assert (paid.open, paid.shares, paid.exit_price, paid.reason) == (
+        False,
+        pytest.approx(0.7),
+        pytest.approx(100.0),
+        "lieu",
+    )
     assert (held.open, held.shares, held.entry_price) == (True, 5.0, 100.0)
     assert sum(t.profit for t in result.trades()) == pytest.approx(result.equity[-1] - 1000, abs=1e-5)
 
