@@ -45,6 +45,7 @@ EXTRAS = {
     "cvxpy": r"\b(MinVariance|MeanVariance|efficient_frontier|frontier_plot)\(",
     "skfolio": r"\bLSTMPrior\b",
     "optuna": r"\b(tune|Tuned|importance_plot|tuning_history)\(",
+    "sqlalchemy": r"\b_shown_and_driven\(",
 }
 
 
