@@ -9,7 +9,7 @@ from small_markets import FREE, bars_of, flat
 
 from longshort.bars import State
 from longshort.data import synthetic
-from longshort.errors import InputError, OrderError
+from longshort.errors import CausalityError, InputError, OrderError
 from longshort.forecast import Forecast, Refusal, TargetInfo
 from longshort.orders import Cancel, Costs, Ended, Fill, Instrument, MarketEvent, Order
 from longshort.portfolio import Limits, LongShort, Sign
@@ -99,6 +99,15 @@ def test_orders_have_ids_of_their_own_and_the_time_of_their_decision():
     result = backtest(lambda view: np.sign(view.returns) / 2, None, bars)
     assert len({order.id for order in result.orders}) == len(result.orders)
     assert {order.time for order in result.orders} <= set(bars.time.tolist())
+
+
+def test_a_bar_that_a_feed_repeats_is_refused_before_it_is_decided_on():
+    trader = Trader(asks(1.0), ["X"])
+    assert len(trader.on(seen(5))) == 1
+    for late in (seen(5), seen(4), MarketEvent("open", 5, 5, np.zeros(1, np.uint8), open=np.array([100.0]))):
+        with pytest.raises(CausalityError, match="order of time"):
+            trader.on(late)
+    assert len(trader.orders) == 1
 
 
 def test_a_trader_refuses_what_is_no_message():
@@ -268,6 +277,19 @@ def test_a_feed_gives_the_events_of_the_history():
             mine, theirs = getattr(a, name), getattr(b, name)
             assert (mine is None) == (theirs is None), name
             assert mine is None or np.array_equal(mine, theirs, equal_nan=True), name
+
+
+def test_a_split_counts_once_whether_the_opening_was_seen_or_not():
+    shown = []
+    split, gap = np.array([2.0]), np.full(1, np.nan)
+    state = np.full(1, State.MISSING, np.uint8)
+    for opened in (True, False):
+        trader = Trader(lambda view: shown.append(view.price[0]) or np.full(1, np.nan), ["X"])
+        trader.on(seen(0))
+        if opened:
+            trader.on(MarketEvent("open", 1, 2, state, open=gap, split=split))
+        trader.on(MarketEvent("close", 2, 2, state, open=gap, close=gap, split=split))
+    assert shown == [100.0, 50.0, 100.0, 50.0]
 
 
 def test_the_usual_volume_of_a_split_is_in_its_own_shares():

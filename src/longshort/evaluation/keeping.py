@@ -1,8 +1,9 @@
 """Saving and loading studies: every number bit for bit, the bars with them, no pickle."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from ..errors import ArtifactError, InputError
 from ..forecast import Forecast, TargetInfo
 from .scores import Scores
 from .splits import Fold, WalkForward
+
+if TYPE_CHECKING:
+    from ..bars import Bars
 
 KIND, VERSION = "study", 1
 _WITH_GAPS = ("forecasts", "bars", "tried")  # missing bars, failed folds and returns of volatilities are NaN
@@ -44,8 +48,7 @@ def save(study: Any, directory: str | os.PathLike) -> str:
     numbers |= {f"extra.{name}": v for name, v in forecast.extras().items()}
     numbers |= {f"baseline.{i}": v for i, v in enumerate(study.baselines.values())}
     numbers |= {f"challenger.{i}": v for i, v in enumerate(study.challengers.values())}
-    panel = {"time": bars.time, "split": bars.split, "dividend": bars.dividend, "state": bars.state}
-    panel |= {f"field.{i}": np.asarray(bars[name]) for i, name in enumerate(bars.fields)}
+    panel = arrays_of(bars)
     records, verdict, counts, others = study.records(), study.verdict(), study.counts(), study.tried_scores()
     series = {f"{i}.{name}": getattr(one, name) for i, one in enumerate(others) for name in ("time", "gain", "net")}
     about = {
@@ -170,10 +173,17 @@ def _history(values: dict[str, Any] | None) -> Any:
     return History(**{f.name: read[f.name] for f in fields(History) if f.name in read})
 
 
-def _bars(panel: dict[str, np.ndarray], about: dict[str, Any]) -> Any:
+def arrays_of(bars: "Bars") -> dict[str, np.ndarray]:
+    """Return the arrays of bars by name, as artifacts hold them."""
+    panel = {"time": bars.time, "split": bars.split, "dividend": bars.dividend, "state": bars.state}
+    return panel | {f"field.{i}": np.asarray(bars[name]) for i, name in enumerate(bars.fields)}
+
+
+def bars_of(panel: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> "Bars":
+    """Return the bars of `arrays_of`; `about` says symbols, fields, calendar, bar size and source."""
     from ..bars import Bars
 
-    bars = Bars.from_arrays(
+    return Bars.from_arrays(
         panel["time"],
         tuple(about["symbols"]),
         {name: panel[f"field.{i}"] for i, name in enumerate(about["fields"])},
@@ -184,6 +194,10 @@ def _bars(panel: dict[str, np.ndarray], about: dict[str, Any]) -> Any:
         bar_size=about["bar_size"],
         source=about.get("source", ""),
     )
+
+
+def _bars(panel: dict[str, np.ndarray], about: dict[str, Any]) -> "Bars":
+    bars = bars_of(panel, about)
     if bars.digest != about["digest"]:
         raise ArtifactError("The bars of this study do not have the digest it was made from. Restore it from a backup.")
     return bars

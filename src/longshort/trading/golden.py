@@ -18,6 +18,7 @@ import numpy as np
 
 from ..bars import Bars
 from ..errors import InputError
+from ..evaluation.keeping import arrays_of, bars_of
 from ..forecast import Forecast, View
 from ..native import core, isa
 from ..strategy import Strategy
@@ -35,8 +36,7 @@ _NATIVE = {  # arguments of an LSTM that the native engine computes
 def taken(strategy: Strategy, bars: Bars) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the golden windows of `bars` and what is said about them, as arrays and a document."""
     part = _enough(strategy, bars)
-    numbers = {"time": part.time, "split": part.split, "dividend": part.dividend, "state": part.state}
-    numbers |= {f"field.{i}": part[name] for i, name in enumerate(part.fields)}
+    numbers = arrays_of(part)
     said = _said(strategy, part)
     numbers |= {f"said.{name}": values for name, values in said.items()}
     document = {
@@ -97,18 +97,7 @@ class Replay:
 
 def replayed(strategy: Strategy, numbers: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> Replay:
     """Forecast and decide about golden windows again, and compare."""
-    about = document["bars"]
-    part = Bars.from_arrays(
-        numbers["time"],
-        tuple(document["symbols"]),
-        {name: numbers[f"field.{i}"] for i, name in enumerate(document["fields"])},
-        split=numbers["split"],
-        dividend=numbers["dividend"],
-        state=numbers["state"],
-        calendar=about["calendar"],
-        bar_size=about["bar_size"],
-        source=about["source"],
-    )
+    part = bars_of(numbers, {**document, **document["bars"]})
     strategy.check(part)
     said = _said(strategy, part)
     kept = {name.removeprefix("said."): values for name, values in numbers.items() if name.startswith("said.")}

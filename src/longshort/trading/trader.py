@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from ..bars import State
-from ..errors import InputError
+from ..errors import CausalityError, InputError
 from ..forecast import Brackets, Forecast, ForecastRow, Policy, Refusal, Streaming, View
 from ..orders import (
-    CLOSE,
     MICRO,
     OPEN,
     Account,
@@ -156,15 +155,26 @@ class Trader:
         self._left: dict[str, int] = {}  # what is open of every order sent
         self._waiting: dict[int, str] = {}  # column -> the policy's order that is open
         self._resting: dict[int, _Protection] = {}  # column -> stop and target beside the position
+        self._begun = False  # whether the opening of the bar under way was seen
+        self._closed = -(2**63)  # time of the last close
         self._fresh: list[int] = []  # columns filled since the last market event
         self._place = np.argsort(np.argsort(np.array(self.symbols, dtype=object)))  # orders go by name
 
     def on(self, event: Event) -> "list[Order | Cancel]":
         """Take in an event; return what to send, in order (cancellations first)."""
         if isinstance(event, MarketEvent):
-            if event.split is not None and (event.kind == OPEN or event.open is None):
+            if not event.time > self._closed:
+                raise CausalityError(
+                    f"Market events must come in order of time: after the close at {self._closed} came the "
+                    f"{event.kind} of {event.time}. Drop what a feed repeats."
+                )
+            if event.split is not None and not self._begun:
                 self._mark /= event.split
-            return self._decide(event) if event.kind == CLOSE else self._opened(event)
+            self._begun = event.kind == OPEN
+            if self._begun:
+                return self._opened(event)
+            self._closed = event.time
+            return self._decide(event)
         if isinstance(event, Fill):
             self._filled(event)
         elif isinstance(event, Posting):
