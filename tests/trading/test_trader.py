@@ -180,6 +180,28 @@ def test_a_stop_is_as_large_as_the_position_after_a_split():
     assert exits(result) == [("stop", -100, 47.5)]
 
 
+@pytest.mark.parametrize(
+    ("limits", "prices", "reason"),
+    [
+        (Limits(time_stop=2), [100.0] * 7, "time_stop"),
+        (Limits(max_drawdown=0.1), [100.0, 100.0, 100.0, 70.0, 70.0, 70.0], "max_drawdown"),
+        (Limits(max_daily_loss=0.1), [100.0, 100.0, 100.0, 70.0, 70.0, 70.0], "max_daily_loss"),
+    ],
+)
+def test_an_order_says_which_limit_closed_the_position(limits, prices, reason):
+    """Half the equity, held for good if nobody closed it."""
+    rule = lambda view: np.array([0.5 if view.session < 18_002 else np.nan])  # noqa: E731
+    result = backtest(Plan(rule, limits), None, flat(prices), costs=FREE)
+    assert [f.reason for f in result.fills] == ["policy", reason]
+    assert [trade.reason for trade in result.trades()] == [reason]
+
+
+def test_what_the_policy_closes_itself_is_not_put_down_to_a_limit():
+    rule = lambda view: np.array([0.5 if view.session < 18_001 else 0.0])  # noqa: E731
+    result = backtest(Plan(rule, Limits(time_stop=2)), None, flat([100.0] * 7), costs=FREE)
+    assert [f.reason for f in result.fills] == ["policy", "policy"]
+
+
 def test_protection_is_not_sent_again_while_it_stands():
     result = protected([QUIET] * 20, stop_loss=0.05, take_profit=0.1)
     assert [o.kind for o in result.orders] == ["market", "stop", "limit"]

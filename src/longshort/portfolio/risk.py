@@ -31,6 +31,7 @@ from .rules import within
 
 EXITS = ("stop_loss", "take_profit", "trailing_stop", "atr_stop", "time_stop")
 SIDES = ("long", "short", "both")
+CLOSES = (*EXITS, "max_drawdown", "max_daily_loss")  # limits that close what is held, whatever the policy asks for
 
 
 @dataclass(frozen=True)

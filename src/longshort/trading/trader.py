@@ -35,6 +35,7 @@ from ..orders import (
     steps_of,
 )
 from ..portfolio import as_policy
+from ..portfolio.risk import CLOSES
 from .broker import News, SimulatedBroker
 
 _OK = int(State.OK)
@@ -212,13 +213,15 @@ class Trader:
             return []
         view = self._view(event, values, returns)
         targets = self._read(self._policy(view), "policy")
+        reasons: dict[str | None, str] = {}
         if self._limits is not None:
             targets, refused = self._limits.weights(view, targets)
             targets = self._read(targets, "limits")
             self.refusals += refused
+            reasons = {r.symbol: r.limit for r in refused if r.limit in CLOSES and r.asked != 0.0 == r.allowed}
         self._fresh = []
         cancels: list[Cancel] = []
-        orders = self._toward(view, targets, cancels)
+        orders = self._toward(view, targets, cancels, reasons)
         levels = None if self._limits is None else self._limits.levels(view)
         if levels is not None or self._resting:
             orders += self._protect(view.time, levels, cancels, len(orders))
@@ -302,8 +305,13 @@ class Trader:
             )
         return found
 
-    def _toward(self, view: View, targets: np.ndarray, cancels: list[Cancel]) -> list[Order]:
-        """Return the orders that take holdings to target weights; what is not finite or not tradable stays."""
+    def _toward(
+        self, view: View, targets: np.ndarray, cancels: list[Cancel], reasons: "dict[str | None, str]"
+    ) -> list[Order]:
+        """Return the orders that take holdings to target weights; what is not finite or not tradable stays.
+
+        `reasons` names the limits that close positions, by symbol, None for all.
+        """
         account = self.account
         if not view.equity > 0:  # no weight means anything then, but everything may be closed
             targets = np.where(targets == 0.0, 0.0, np.nan)
@@ -320,7 +328,10 @@ class Trader:
         for column, lots in zip(columns.tolist(), change[columns].tolist(), strict=True):
             if lots in (inf, -inf):
                 continue
-            order = Order(f"{time}.{len(orders)}", symbols[column], Shares(int(lots)), time)
+            symbol, reason = symbols[column], "policy"
+            if reasons and targets[column] == 0.0:
+                reason = reasons.get(symbol) or reasons.get(None) or reason
+            order = Order(f"{time}.{len(orders)}", symbol, Shares(int(lots)), time, reason=reason)
             orders.append(order)
             self._waiting[column] = order.id
         return orders
