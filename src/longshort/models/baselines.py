@@ -16,7 +16,6 @@ fixed order, without BLAS, so row t has the same bits however many rows are aske
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,7 +23,7 @@ import numpy as np
 from ..errors import InputError, NotEnoughData, NotFitted
 from ..forecast import Forecast
 from .fits import remember_fit
-from .linear import Moments
+from .linear import Moments, change, level, paired, side_by_side
 from .network import row_of
 
 if TYPE_CHECKING:
@@ -479,46 +478,6 @@ def _means_over(known: np.ndarray, spans: Sequence[int]) -> np.ndarray:
     return np.stack([means[s] for s in spans], axis=-1)
 
 
-def side_by_side(values: np.ndarray, lookback: int, first: int) -> np.ndarray:
-    """Lay the features of the last `lookback` bars side by side, the decision row's first.
-
-    Parameters
-    ----------
-    values : array (n_bars, n_symbols, n_features)
-        Features.
-    lookback, first : int
-        Bars to lay; first row wanted.
-
-    Returns
-    -------
-    array (n_bars - first, n_symbols, lookback * n_features)
-        NaN where there is no earlier bar.
-    """
-    n_bars, n_symbols, n_features = values.shape
-    out = np.full((n_bars - first, n_symbols, lookback * n_features), np.nan)
-    for k in range(lookback):
-        top = max(k, first)
-        out[top - first :, :, k * n_features : (k + 1) * n_features] = values[top - k : max(n_bars - k, 0)]
-    return out
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Inputs with their outcomes, one row a sample."""
-
-    inputs: np.ndarray  # (n_samples, n_inputs)
-    outcome: np.ndarray  # (n_samples,)
-    row: np.ndarray  # (n_samples,) bar index
-
-
-def paired(inputs: np.ndarray, outcome: np.ndarray, first: int) -> Pairs:
-    """Pair `inputs` of the rows from `first` on with their outcomes, where all of them are finite."""
-    outcome = outcome[first:]
-    keep = np.isfinite(inputs).all(axis=-1) & np.isfinite(outcome)
-    rows, _ = np.nonzero(keep)
-    return Pairs(inputs[keep], outcome[keep], rows + first)
-
-
 def _predict_linear(model: Any, bars: "Bars", start: Any) -> Forecast:
     if not hasattr(model, "linear_"):
         raise NotFitted(f"This {type(model).__name__} has not learned anything yet. Call fit(bars) first.")
@@ -531,25 +490,6 @@ def _predict_linear(model: Any, bars: "Bars", start: Any) -> Forecast:
 def _said(model: Any, inputs: np.ndarray) -> np.ndarray:
     values = model.linear_(inputs)
     return np.maximum(values, 0.0) if model.target.info.kind == "volatility" else values
-
-
-def change(target: Any, bars: "Bars") -> np.ndarray:
-    """Return the outcomes, those of prices as changes from the last close."""
-    values = np.asarray(target.compute(bars))
-    if target.info.kind != "close":
-        return values
-    close = np.asarray(bars.adjusted("close"))
-    return values / close - 1.0
-
-
-def level(target: Any, bars: "Bars", moved: np.ndarray) -> np.ndarray:
-    """Return forecasts in units of the target, those of prices from the changes they imply."""
-    return level_of(target, np.asarray(bars.adjusted("close")), moved)
-
-
-def level_of(target: Any, close: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    """Return forecasts in units of the target from the adjusted closes they start from."""
-    return close * (1.0 + moved) if target.info.kind == "close" else moved
 
 
 def _means(values: np.ndarray, symbols: Sequence[str]) -> dict[str, float]:

@@ -1,8 +1,12 @@
-"""Linear regressions with a penalty: learned from moments, applied in a fixed order without BLAS."""
+"""Linear regressions with a penalty: their samples; learned from moments, applied in a fixed order without BLAS."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ..bars import Bars
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,3 +56,65 @@ class Moments:
         kept = self.size > 1e-10 * max(float(self.size[-1]), 1e-300)
         invert = np.where(kept, 1.0 / np.where(damped > 0, damped, 1.0), 0.0)
         return Linear(self.centre, self.scale, self.vectors @ (invert * self.projected), self.intercept)
+
+
+# ------------------------------------------------------------------------------------------------------------- samples
+
+
+def side_by_side(values: np.ndarray, lookback: int, first: int) -> np.ndarray:
+    """Lay the features of the last `lookback` bars side by side, the decision row's first.
+
+    Parameters
+    ----------
+    values : array (n_bars, n_symbols, n_features)
+        Features.
+    lookback, first : int
+        Bars to lay; first row wanted.
+
+    Returns
+    -------
+    array (n_bars - first, n_symbols, lookback * n_features)
+        NaN where there is no earlier bar.
+    """
+    n_bars, n_symbols, n_features = values.shape
+    out = np.full((n_bars - first, n_symbols, lookback * n_features), np.nan)
+    for k in range(lookback):
+        top = max(k, first)
+        out[top - first :, :, k * n_features : (k + 1) * n_features] = values[top - k : max(n_bars - k, 0)]
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Inputs with their outcomes, one row a sample."""
+
+    inputs: np.ndarray  # (n_samples, n_inputs)
+    outcome: np.ndarray  # (n_samples,)
+    row: np.ndarray  # (n_samples,) bar index
+
+
+def paired(inputs: np.ndarray, outcome: np.ndarray, first: int) -> Pairs:
+    """Pair `inputs` of the rows from `first` on with their outcomes, where all of them are finite."""
+    outcome = outcome[first:]
+    keep = np.isfinite(inputs).all(axis=-1) & np.isfinite(outcome)
+    rows, _ = np.nonzero(keep)
+    return Pairs(inputs[keep], outcome[keep], rows + first)
+
+
+def change(target: Any, bars: "Bars") -> np.ndarray:
+    """Return the outcomes, those of prices as changes from the last close."""
+    values = np.asarray(target.compute(bars))
+    if target.info.kind != "close":
+        return values
+    close = np.asarray(bars.adjusted("close"))
+    return values / close - 1.0
+
+
+def level(target: Any, bars: "Bars", moved: np.ndarray) -> np.ndarray:
+    """Return forecasts in units of the target, those of prices from the changes they imply."""
+    return level_of(target, np.asarray(bars.adjusted("close")), moved)
+
+
+def level_of(target: Any, close: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """Return forecasts in units of the target from the adjusted closes they start from."""
+    return close * (1.0 + moved) if target.info.kind == "close" else moved

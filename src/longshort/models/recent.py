@@ -10,7 +10,7 @@ from ..bars import Bars, require_bars
 from ..errors import InputError
 from ..features import FeatureSet, field
 from ..forecast import ForecastRow, Streaming
-from .baselines import level_of, side_by_side
+from .linear import level_of, side_by_side
 
 EVERYTHING = np.iinfo(np.int64).max
 

@@ -12,8 +12,9 @@ import numpy as np
 from ..errors import InputError, NotEnoughData, NotFitted, SetupError
 from ..features.windows import check_lookback
 from ..forecast import Forecast
-from .baselines import ReadsFeatures, as_forecast, change, level, paired
+from .baselines import ReadsFeatures, as_forecast
 from .fits import remember_fit
+from .linear import change, level, paired
 from .network import row_of
 
 if TYPE_CHECKING:
