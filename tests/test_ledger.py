@@ -9,6 +9,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from longshort import ledger as ledger_module
@@ -351,3 +352,25 @@ def test_unsealing_needs_a_reason_and_ends_with_its_block(tmp_path):
 def test_a_plan_is_a_whole_number(trials):
     with pytest.raises(InputError, match="whole number of trials"):
         ledger_module.plan(trials)
+
+
+def test_a_plan_may_be_counted_by_numpy():
+    with ledger_module.aside() as ledger:
+        ledger_module.plan(np.int64(20))
+        assert ledger.planned == 20
+
+
+def test_an_archive_that_cannot_be_written_is_read(folder, monkeypatch):
+    (folder / "ledger.lock").unlink(missing_ok=True)
+    monkeypatch.setattr(ledger_module.os, "access", lambda *_: False)
+    assert Ledger(folder).verify() > 0
+    assert not (folder / "ledger.lock").exists()
+
+
+def test_a_place_where_no_ledger_can_be_kept_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(LedgerError, match="No ledger can be kept in .*file.*Choose a folder"):
+            Ledger(path).record("note", text="lost")
+        with pytest.raises(LedgerError, match="Choose a folder"):
+            Ledger(path).keep(b"scores")

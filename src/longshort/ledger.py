@@ -37,10 +37,11 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .artifact import write_atomic
 from .errors import InputError, LedgerError
@@ -162,9 +163,9 @@ def plan(trials: int) -> "Record":
     ...     ledger.planned
     20
     """
-    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+    if isinstance(trials, bool) or not isinstance(trials, Integral) or trials < 1:
         raise InputError(f"A plan is a whole number of trials of at least 1, was {trials!r}.")
-    return _current.record("plan", trials=trials)
+    return _current.record("plan", trials=int(trials))
 
 
 def record(kind: str, **facts: Any) -> "Record":
@@ -302,7 +303,7 @@ class Ledger:
                 self._memory.append(sealed)
                 return sealed
             canonical(facts)  # refuse before touching the disk
-            self.path.mkdir(parents=True, exist_ok=True)
+            _make(self.path)
             with _locked(self.path / "ledger.lock"):
                 records, intact_bytes = self._read()
                 previous = records[-1].digest if records else GENESIS
@@ -364,7 +365,7 @@ class Ledger:
                 while len(self._kept) > KEPT_IN_MEMORY:
                     del self._kept[next(iter(self._kept))]
             elif not (self.path / "scores" / digest).exists():
-                (self.path / "scores").mkdir(parents=True, exist_ok=True)
+                _make(self.path / "scores")
                 write_atomic(self.path / "scores" / digest, data)
         return digest
 
@@ -390,7 +391,8 @@ class Ledger:
             elif not self.path.exists():
                 found = []
             else:
-                with _locked(self.path / "ledger.lock"):
+                writable = os.access(self.path, os.W_OK)  # nobody appends to an archive that cannot be written
+                with _locked(self.path / "ledger.lock") if writable else nullcontext():
                     found, _ = self._read()
         return tuple(r for r in found if kind is None or r.kind == kind)
 
@@ -551,10 +553,31 @@ def _replace(path: Path, value: Mapping[str, Any]) -> None:
             os.close(folder)
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_kept(folder, error) from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return open(path, "ab")
+    except OSError as error:
+        raise _not_kept(path.parent, error) from error
+
+
+def _not_kept(folder: Path, error: OSError) -> LedgerError:
+    return LedgerError(
+        f"No ledger can be kept in {folder}: {error.strerror}. Choose a folder that can be written, "
+        "longshort.project('runs/...')."
+    )
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock between processes; the operating system frees it when its holder dies."""
-    with open(path, "ab") as handle:
+    with _opened(path) as handle:
         if os.name == "nt":  # pragma: no cover
             import msvcrt
 

@@ -114,6 +114,7 @@ def test_the_mean_so_far_knows_only_outcomes_that_have_ended():
         (OUTCOME, np.full(N, np.nan), {}, NotEnoughData, "there are 0"),
         (OUTCOME, FORECAST, {"horizon": 0}, InputError, "horizon must be a whole number of rows of at least 1, was 0"),
         (OUTCOME, FORECAST, {"prices": PRICE}, InputError, r"prices must have the shape of y_true, \(1500, 1\)"),
+        (OUTCOME, FORECAST, {"prices": OUTCOME}, InputError, r"prices must be above 0, but [\d,]+ of 1,500 are not"),
         (["a", "b"], [1.0, 2.0], {}, InputError, "y_true must hold numbers"),
         (np.ones((2, 2, 2)), np.ones((2, 2, 2)), {}, InputError, r"was \(2, 2, 2\)"),
     ],
@@ -131,3 +132,40 @@ def test_pandas_without_common_rows_is_refused():
         referee(y, f)
     with pytest.raises(InputError, match="unique index"):
         referee(pd.concat([y, y]), f)
+
+
+def test_columns_are_aligned_by_name():
+    pd = pytest.importorskip("pandas")
+    days = pd.date_range("2012-01-02", periods=N, tz="UTC")
+    noise = np.random.default_rng(3).normal(size=N)
+    y = pd.DataFrame({"AAPL": OUTCOME, "SPY": noise}, days)
+    f = pd.DataFrame({"SPY": np.roll(noise, 7), "AAPL": FORECAST}, days)
+    assert referee(y, f).details["ic"] == pytest.approx(
+        referee(y.to_numpy(), f[["AAPL", "SPY"]].to_numpy()).details["ic"]
+    )
+    with pytest.raises(InputError, match="y_true has the columns AAPL, SPY, y_pred SPY, IBM"):
+        referee(y, f.rename(columns={"AAPL": "IBM"}))
+    assert referee(y[["AAPL"]], f[["AAPL"]].rename(columns={"AAPL": "forecast"})).exit_code == 0
+
+
+@pytest.mark.parametrize("order", ["backwards", "repeated", "unknown"])
+def test_times_that_do_not_increase_are_refused(order):
+    pd = pytest.importorskip("pandas")
+    days = pd.date_range("2012-01-02", periods=N)
+    index = {"backwards": days[::-1], "repeated": days.repeat(2)[:N], "unknown": days.where(np.arange(N) != 3)}[order]
+    with pytest.raises(InputError, match="must increase from row to row"):
+        referee(pd.Series(OUTCOME, index), FORECAST)
+
+
+def test_masked_values_do_not_count():
+    hidden = np.arange(N) >= 100
+    masked = np.ma.masked_array(np.where(hidden, 1e6, OUTCOME), hidden)
+    assert referee(masked, FORECAST).details["n_rows"] == 100
+
+
+def test_other_forecasts_of_a_project_are_found_after_its_block(tmp_path):
+    rng = np.random.default_rng(5)
+    with project(tmp_path):
+        referee(OUTCOME, rng.normal(size=N))
+        verdict = referee(OUTCOME, FORECAST)
+    assert verdict.details["selection"]["trials"] == 2

@@ -254,3 +254,8 @@ def test_dates_a_trial_never_reached_are_stood_in_for():
     assert found.best == pytest.approx(gains[:, :4].mean(axis=0).max())
     with pytest.raises(InputError, match="at least one finite gain"):
         s.best_of_many(np.full((10, 2), np.nan))
+
+
+def test_nothing_to_compare_is_said_so():
+    with pytest.raises(InputError, match="no forecast to compare"):
+        s.superior_ability({}, np.ones(50))

@@ -9,6 +9,7 @@ import pytest
 from longshort.errors import NotEnoughData
 from longshort.evaluation import Evidence, judge, selection
 from longshort.evaluation import statistics as st
+from longshort.evaluation.verdict import is_edge
 from longshort.forecast import TargetInfo
 
 N = 1500
@@ -90,6 +91,32 @@ def test_noisy_but_informed_forecasts_are_an_edge_whose_size_is_called_wrong():
     assert "times that of" in verdict.sentence
     assert verdict.details["benchmarks"]["zero"]["diebold_mariano"]["statistic"] < 0
     assert verdict.details["calibration"]["slope"] == pytest.approx(0.1, abs=0.04)
+
+
+def test_a_base_rate_that_moved_is_no_edge_for_who_always_says_a_little_more():
+    """Rises were 50 % of the past and are 56 % of these rows: any forecast above a half beats the share so far."""
+    edges = misled = 0
+    for seed in range(200):
+        rng = np.random.default_rng([7, seed])
+        rose = (rng.random(2500) < np.where(np.arange(2500) < 1500, 0.50, 0.56)).astype(float)
+        share = (np.cumsum(rose) / np.arange(1, 2501))[1499:-1]
+        said = 0.56 + 0.03 * rng.normal(size=1000)
+        edges += is_edge(rose[1500:], said, {"share": share})
+        misled += st.clark_west(rose[1500:], said, share).p_greater < 0.05
+    assert misled > 150
+    assert edges <= 18  # the 99 % quantile of the binomial distribution at 5 %
+
+
+def test_the_sentence_says_when_only_the_timing_was_missing():
+    rng = np.random.default_rng(1)
+    rose = (rng.random((N, 1)) < 0.56).astype(float)
+    said = 0.56 + 0.03 * rng.normal(size=(N, 1))
+    half = {"share": np.full((N, 1), 0.5)}
+    verdict = judge(evidence(kind="direction", actual=rose, forecast=said, baselines=half))
+    assert verdict.exit_code == 3
+    assert verdict.details["passed"] == {"share": True}
+    assert verdict.details["ic_p"] > 0.05
+    assert ", not shown to be above 0: p " in verdict.sentence
 
 
 def test_every_benchmark_must_be_beaten():

@@ -97,6 +97,20 @@ def test_known_outcomes_are_those_whose_labels_have_ended():
             np.testing.assert_array_equal(known[t, :, k], expected)
 
 
+@pytest.mark.parametrize("target", [forward_direction(up=0.004, down=0.006), forward_direction(3, up=0.01)])
+def test_days_that_were_neither_up_nor_down_leave_no_hole_in_the_autoregression(target):
+    values, known = target.compute(BARS), known_outcomes(target, BARS, 1)[..., 0]
+    h = target.info.horizon
+    assert np.isnan(values[:-h]).mean() > 0.2
+    np.testing.assert_array_equal(known[h:], np.where(np.isnan(values[:-h]), 0.5, values[:-h]))
+    model = AutoRegression(target).fit(BARS.until(int(BARS.time[400])))
+    assert np.isfinite(model.predict(BARS).mean[model.warmup :]).all()
+    gap = Bars.from_arrays(
+        BARS.time, BARS.symbols, {"close": np.where(np.arange(700)[:, None] == 500, np.nan, BARS["close"])}
+    )
+    assert np.isnan(known_outcomes(target, gap, 1)[500]).all()  # a missing bar is not an unchanged one
+
+
 def test_ridge_without_penalty_is_least_squares():
     target = forward_log_return(1)
     model = Ridge(FEATURES, target, lookback=1, penalties=(0.0,)).fit(BARS)

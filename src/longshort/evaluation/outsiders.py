@@ -22,8 +22,8 @@ def referee(y_true: ArrayLike, y_pred: ArrayLike, prices: ArrayLike | None = Non
     Parameters
     ----------
     y_true, y_pred : arrays, Series or frames (n_rows,) or (n_rows, n_symbols)
-        Outcomes and forecasts, in order of time, out of sample. Two pandas objects are aligned by their index. NaN
-        rows do not count.
+        Outcomes and forecasts, in order of time, out of sample. Two pandas objects are aligned by their index, frames
+        of several columns also by the names of these. NaN rows do not count.
     prices : array, optional
         When y are price levels: the last price known at each forecast. Without it, positive values that hardly change
         from row to row are taken for levels (prices, or a volatility), and the last known one is
@@ -66,6 +66,10 @@ def referee(y_true: ArrayLike, y_pred: ArrayLike, prices: ArrayLike | None = Non
     reference = None if prices is None else _matrix("prices", prices)
     if reference is not None and reference.shape != actual.shape:
         raise InputError(f"prices must have the shape of y_true, {actual.shape}, was {reference.shape}.")
+    if reference is not None and (wrong := int((reference <= 0).sum())):
+        raise InputError(
+            f"prices must be above 0, but {wrong:,} of {reference.size:,} are not. Give NaN where unknown."
+        )
     if reference is None and looks_like_level(actual):
         reference = np.full(actual.shape, np.nan)
         reference[horizon:] = actual[:-horizon]
@@ -104,7 +108,7 @@ def _remember(case: Evidence, n: int) -> dict[str, Any]:
         "trials_where": book.where,
         "tried": len({f["trial"] for f in rivals}),
         "planned": book.planned,
-        "others": lambda: series_of(rivals, trial),
+        "others": lambda: series_of(rivals, trial, book),
         "reads": look("referee", [f"outcomes {outcomes}"], [(0, n)]),
     }
 
@@ -150,19 +154,34 @@ def _aligned(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray, np.ndarr
             )
         if not common.is_monotonic_increasing:
             common = common.sort_values()
-        y_true, y_pred, index = y_true.loc[common], y_pred.loc[common], common
+        y_true, y_pred, index = y_true.loc[common], _same_columns(y_true, y_pred.loc[common]), common
     actual, forecast = _matrix("y_true", y_true), _matrix("y_pred", y_pred)
     if actual.shape != forecast.shape:
         raise InputError(f"y_true and y_pred must have the same shape, were {actual.shape} and {forecast.shape}.")
     dated = index is not None and "datetime64" in str(getattr(index, "dtype", ""))
+    if index is not None and dated and (index.hasnans or not (index.is_monotonic_increasing and index.is_unique)):
+        raise InputError("The times of y_true must increase from row to row. Sort both by time and drop duplicates.")
     time = np.asarray(index.as_unit("ns").asi8 if index is not None and dated else np.arange(len(actual)), np.int64)
     names = tuple(map(str, columns)) if columns is not None else tuple(f"series {j}" for j in range(actual.shape[1]))
     return actual, forecast, time, names if columns is not None or len(names) > 1 else ("series",), dated
 
 
+def _same_columns(y_true: Any, y_pred: Any) -> Any:
+    """Return y_pred with its columns in the order of those of y_true; a single column may have any name."""
+    wanted, found = (list(getattr(y, "columns", ())) for y in (y_true, y_pred))
+    if len(wanted) < 2 or len(wanted) != len(found) or wanted == found:
+        return y_pred
+    if set(wanted) != set(found) or len(set(wanted)) < len(wanted):
+        names, others = (", ".join(map(str, columns[:5])) for columns in (wanted, found))
+        raise InputError(f"y_true has the columns {names}, y_pred {others}. Rename them alike, or pass arrays.")
+    return y_pred[wanted]
+
+
 def _matrix(name: str, values: Any) -> np.ndarray:
     try:
         out = np.asarray(values, np.float64)
+        if isinstance(values, np.ma.MaskedArray):
+            out = np.where(np.ma.getmaskarray(values), np.nan, out)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} must hold numbers ({error}).") from error
     if out.ndim not in (1, 2):

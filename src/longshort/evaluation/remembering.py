@@ -118,13 +118,14 @@ def others(symbols: Iterable[str], time: np.ndarray, target: str, own: str) -> l
         Digest of the configuration that asks.
     """
     facts = _scored_on(symbols, int(time[0]), int(time[-1]))
-    found = series_of([f for f in facts if (f.get("target") == "volatility") == (target == "volatility")], own)
+    alike = [f for f in facts if (f.get("target") == "volatility") == (target == "volatility")]
+    found = series_of(alike, own, ledger.current())
     return [one for one in found if one.covers(time)]
 
 
-def series_of(trials: Iterable[Mapping[str, Any]], own: str) -> list[Scores]:
-    """Return the score series that these trials left, but for those of the configuration that asks."""
-    book, found = ledger.current(), {}
+def series_of(trials: Iterable[Mapping[str, Any]], own: str, book: ledger.Ledger) -> list[Scores]:
+    """Return the score series that these trials left in `book`, but for those of the configuration that asks."""
+    found = {}
     for facts in trials:
         config = str(facts.get("config", facts["trial"]))
         if config != own and ledger.is_digest(facts.get("scores")):
@@ -179,15 +180,17 @@ def require_unsealed(bars: "Bars", spans: Sequence[tuple[int, int]], search: Map
         if facts.get("what") in SEALING and met and _same_prices(facts.get("closes"), bars):
             if own in facts.get("searches", ()):
                 return True
-            sealed.append((record.index, min(s[0] for s in met), max(s[1] for s in met)))
+            began = min(s[0] for s in _spans_of(facts, bars.symbols))
+            sealed.append((record.index, min(s[0] for s in met), max(s[1] for s in met), began))
     if sealed and not book.is_unsealed:
         index, *span = sealed[-1]
-        first, last = (str(np.datetime64(stamp, "ns").astype("datetime64[D]")) for stamp in span)
+        first, last, began = (str(np.datetime64(stamp, "ns").astype("datetime64[D]")) for stamp in span)
         raise SealedRows(
             f"This search would choose on rows from {first} to {last}, which a study has judged on (record {index} of "
             f"{book.where}): whatever it chose would have seen its own test. Search inside the walk-forward, "
-            "walk_forward(tune(...), bars, cv), or on earlier bars, bars.until(...). If no verdict will rest on these "
-            "rows again, say so: with longshort.ledger.unsealed('why'): ..."
+            "walk_forward(tune(...), bars, cv), or on bars that end before the first test row of that study, "
+            f"bars.until(...) earlier than {began}. If no verdict will rest on these rows again, say so: with "
+            "longshort.ledger.unsealed('why'): ..."
         )
     return False
 

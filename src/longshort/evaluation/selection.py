@@ -540,6 +540,8 @@ def _mean_length(n: int, length: float | None) -> float:
 
 def _losses(losses: Mapping[str, ArrayLike], benchmark: ArrayLike | None) -> tuple[list[str], np.ndarray, np.ndarray]:
     names = list(losses)
+    if not names:
+        raise InputError("There is no forecast to compare: losses is empty.")
     columns = [np.asarray(losses[name], np.float64) for name in names]
     base = columns[0] if benchmark is None else np.asarray(benchmark, np.float64)
     if any(c.shape != base.shape or c.ndim != 1 for c in columns):

@@ -12,6 +12,8 @@ def sentence(d: dict[str, Any]) -> str:
 def _finding(d: dict[str, Any]) -> str:
     ps = _list([_p(b["clark_west"]["p"], d["level"]) for b in d["benchmarks"].values()])
     ic = f"IC {d['ic']:+.3f}" if isfinite(d["ic"]) else "a constant forecast"
+    if isfinite(d["ic"]) and not d["edge"] and all(d["passed"].values()):  # what was missing
+        ic += f", not shown to be above 0: p {_p(d['ic_p'], d['level'])}"
     where = f"on {d['n_rows']:,} out-of-sample rows" + (f" ({d['first']} to {d['last']})" if d["first"] else "")
     names = [plain(n) for n in d["benchmarks"]]
     if d["edge"]:

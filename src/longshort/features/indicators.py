@@ -43,6 +43,9 @@ def log_return(n: int = 1) -> Feature:
 def momentum(n: int = 10) -> Feature:
     """Change of the close over `n` bars, in price units.
 
+    What is learned from it at one level of prices says little at another: for a model use `roc` or `log_return`, which
+    have none.
+
     Examples
     --------
     >>> from longshort import features as f

@@ -16,6 +16,7 @@ fixed order, without BLAS, so row t has the same bits however many rows are aske
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -454,11 +455,16 @@ class Ridge(ReadsFeatures, _Kept):
 def known_outcomes(target: Any, bars: "Bars", n: int) -> np.ndarray:
     """Return the `n` latest outcomes known at each bar, newest first, (n_bars, n_symbols, n); of prices, the changes.
 
+    A direction that was neither, because the price hardly moved, is 0.5 here: there is no such label, but it is known.
+
     Look-ahead: an outcome counts only from the bar at which its label has ended.
     """
     if len(bars) <= target.info.horizon:
         return np.full((len(bars), len(bars.symbols), n), np.nan)
     values, ends = change(target, bars), np.asarray(target.label_end(bars))
+    if target.info.kind == "direction":
+        moved = np.asarray(replace(target, kind="return", up=None, down=None).compute(bars))
+        values = np.where(np.isnan(values) & np.isfinite(moved), 0.5, values)
     rows = np.arange(len(bars))
     newest = np.searchsorted(ends, bars.time, side="right") - 1  # ends never decrease; unknown ones stand at the end
     out = np.full((*values.shape, n), np.nan)
