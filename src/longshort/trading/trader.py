@@ -115,7 +115,7 @@ class Trader:
     account : Account, float or Money, default=100_000.0
         What it begins with; fills and postings change it.
     bars_per_year : float, default=252.0
-        Told to the policy.
+        Told to the policy; a backtest says ``clock.bars_per_year(bar_size, calendar)``.
     until : int, optional
         UTC nanoseconds after which it decides nothing: a backtest ends with a row that only fills.
 
@@ -256,12 +256,12 @@ class Trader:
         """Return the bar's returns, over a gap those since the last close."""
         if event.returns is None:
             return self._nothing
-        gap = np.isnan(event.returns) & (event.close > 0) & (self._mark > 0)
-        if not gap.any():
+        gap = event.returns != event.returns  # NaN
+        if not np.count_nonzero(gap):
             return event.returns
         before = self._mark if event.dividend is None else self._mark - event.dividend
         with np.errstate(all="ignore"):
-            return np.where(gap & (before > 0), event.close / before - 1.0, event.returns)
+            return np.where(gap & (before > 0) & (event.close > 0), event.close / before - 1.0, event.returns)
 
     def _value(self, event: MarketEvent) -> np.ndarray:
         """Value the account at the close and return what each position is worth."""
