@@ -1,9 +1,8 @@
 """The example of gates, on a small scale: what has a gate learns, what has none does not feel the past."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+
+from .conftest import ROOT, loaded
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.full
@@ -11,13 +10,7 @@ pytestmark = pytest.mark.full
 
 @pytest.fixture(scope="module")
 def example():
-    path = Path(__file__).parents[2] / "examples" / "why_gates.py"
-    spec = importlib.util.spec_from_file_location("why_gates", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(ROOT / "examples" / "why_gates.py")
 
 
 @pytest.fixture(scope="module")
