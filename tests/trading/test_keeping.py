@@ -18,7 +18,7 @@ from longshort import features as f
 from longshort import models as m
 from longshort import portfolio as p
 from longshort.data import synthetic
-from longshort.errors import ArtifactError, InputError, NotFitted
+from longshort.errors import ArtifactError, InputError, NotFitted, UnknownName
 from longshort.evaluation import judge
 from longshort.orders import Costs
 from longshort.trading import golden
@@ -327,12 +327,23 @@ def test_weights_that_are_not_finite_cannot_be_saved_and_not_be_loaded(bars, tmp
             InputError,
             "A Regressor cannot be kept",
         ),
+        (lambda: ls.Strategy(m.AutoRegression(RETURN), Mine()), UnknownName, r"\[policy\] has no kind 'Mine'"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_and_leaves_nothing(bars, tmp_path, strategy, error, says):
     with pytest.raises(error, match=says):
         ls.save_strategy(tmp_path / "x", strategy(), bars=bars)
     assert not list(tmp_path.iterdir())
+
+
+class Mine:
+    """A policy of somebody's own, which nobody else could load."""
+
+    def stepper(self, symbols):
+        return lambda view: np.zeros(len(symbols))
+
+    def to_dict(self):
+        return {"kind": "Mine"}
 
 
 class Constant:

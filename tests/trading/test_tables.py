@@ -54,6 +54,7 @@ def test_every_policy_comes_back_from_its_own_text(name):
         Costs(BasisPoints(2.0)),
         Costs(Tiered()),
         Costs(PerShare(0.01), borrow_by_symbol={"GME": 0.3, "BRK.B": 0.1}),
+        Costs().doubled().doubled(),
     ],
 )
 def test_costs_come_back_from_their_own_text(costs):

@@ -31,7 +31,7 @@ from ..strategy import NEVER, Contract, Strategy
 from . import golden
 from .cards import facts_of, text_of
 from .played import finite, summary_of
-from .tables import costs_of, strategy_of, to_toml
+from .tables import check_table, costs_of, strategy_of, to_toml
 
 if TYPE_CHECKING:
     from ..bars import Bars
@@ -98,6 +98,9 @@ def save_strategy(
     tables = {"refit": strategy.refit, "policy": described["policy"], "limits": described["limits"]}
     if costs is not None:
         tables["costs"] = costs.to_dict()
+    for kind, table in tables.items():
+        if kind != "refit":  # what could not be read again is not written
+            check_table(kind, table, f"[{kind}]")
     evidence = _evidence(study, result)
     if evidence["backtest"] is not None:
         refuse_other_play(evidence["backtest"]["configuration"], strategy, study, costs)

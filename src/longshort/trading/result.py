@@ -130,7 +130,7 @@ class BacktestResult:
     @property
     def stuck(self) -> tuple[str, ...]:
         """Symbols held at the end that could not be traded then: delisted, halted or missing."""
-        held = (self.positions[-1] != 0) & (self.bars.state[-1] != State.OK)
+        held = (self.positions[-1] != 0) & ~np.isin(self.bars.state[-1], (State.OK, State.CLOSED))
         return tuple(symbol for symbol, there in zip(self.symbols, held, strict=True) if there)
 
     @property

@@ -29,12 +29,12 @@ from typing import Any
 
 from .. import portfolio
 from ..errors import InputError, UnknownName, did_you_mean
-from ..orders import BasisPoints, Costs, PerShare, Tiered
+from ..orders import BasisPoints, Costs, PerShare, Tiered, Twice
 from ..portfolio import Limits
 from ..strategy import Strategy
 
 NONE = "none"
-COMMISSIONS = {"basis points": BasisPoints, "per share": PerShare, "tiered": Tiered}
+COMMISSIONS = {"basis points": BasisPoints, "per share": PerShare, "tiered": Tiered, "twice": Twice}
 
 
 def policy_of(described: Mapping[str, Any], where: str = "[policy]") -> Any:
@@ -91,7 +91,7 @@ def costs_of(described: Mapping[str, Any], where: str = "[costs]") -> Costs:
 
 
 def _commission(described: Mapping[str, Any], where: str) -> Any:
-    return _built(described, COMMISSIONS, where)
+    return _built(described, COMMISSIONS, where, _commission)
 
 
 def strategy_of(tables: Mapping[str, Any], forecaster: Any = None, contract: Any = None) -> Strategy:
