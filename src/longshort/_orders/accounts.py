@@ -155,31 +155,32 @@ class Account:
         self.plain = all(i.units == 10**8 for i in listed)
         """Whether every lot is one share, so that values are plain products."""
         self._lot_sizes = np.array([i.lot for i in listed])
-        self._arrays: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._changed: set[int] = set()
+        self._arrays = _sealed(np.zeros(n, np.int64), np.zeros(n), np.full(n, nan))
 
     @property
     def lots(self) -> np.ndarray:
         """Lots held, read-only int64 (n_symbols,), below zero for shorts."""
-        return (self._arrays or self._made())[0]
+        return (self._renewed() if self._changed else self._arrays)[0]
 
     @property
     def shares(self) -> np.ndarray:
         """The same in shares, read-only float (n_symbols,)."""
-        return (self._arrays or self._made())[1]
+        return (self._renewed() if self._changed else self._arrays)[1]
 
     @property
     def entry_price(self) -> np.ndarray:
         """Average price of the open positions, read-only float (n_symbols,), NaN without."""
-        return (self._arrays or self._made())[2]
+        return (self._renewed() if self._changed else self._arrays)[2]
 
-    def _made(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        lots = np.array(self.lots_held, np.int64)
-        entry = np.full(len(lots), nan)
-        if lots.any():
-            np.divide(np.array(self.basis_micro, np.float64), lots * self.sizes * MICRO, out=entry, where=lots != 0)
-        self._arrays = lots, lots * self._lot_sizes, entry
-        for array in self._arrays:
-            array.setflags(write=False)
+    def _renewed(self) -> "_Arrays":
+        """Return lots, shares and entry prices anew; arrays given out before keep what they say."""
+        lots, entry = self._arrays[0].copy(), self._arrays[2].copy()
+        for j in self._changed:
+            held = lots[j] = self.lots_held[j]
+            entry[j] = self.basis_micro[j] / (held * self.sizes.item(j) * MICRO) if held else nan
+        self._changed = set()
+        self._arrays = _sealed(lots, lots * self._lot_sizes, entry)
         return self._arrays
 
     @property
@@ -198,17 +199,18 @@ class Account:
 
     def _filled(self, fill: Fill) -> None:
         j = self._column(fill.symbol)
-        instrument, lots = self.instruments[j], fill.lots
-        value = lots * fill.price_micro if self.plain else instrument.value_micro(lots, fill.price_micro)
-        self.cash_micro -= value + fill.commission_micro
+        lots, price, commission, held = fill.lots, fill.price_micro, fill.commission_micro, self.lots_held[j]
+        value = lots * price if self.plain else self.instruments[j].value_micro(lots, price)
+        self.cash_micro -= value + commission
         totals = self.totals
-        totals["commission"] -= fill.commission_micro
+        totals["commission"] -= commission
         totals["spread"] -= fill.spread_micro
         totals["impact"] -= fill.impact_micro
-        held = self.lots_held[j]
-        if held and (held > 0) != (lots > 0):
-            closed = lots if abs(lots) <= abs(held) else -held
-            proceeds = value if closed == lots else instrument.value_micro(closed, fill.price_micro)
+        if held > 0 > lots or held < 0 < lots:
+            if abs(lots) <= abs(held):
+                closed, proceeds = lots, value
+            else:
+                closed, proceeds = -held, self.instruments[j].value_micro(-held, price)
             part = self.basis_micro[j] * -closed // held
             self.basis_micro[j] += value - proceeds - part
             self.realised_micro[j] -= proceeds + part
@@ -219,7 +221,7 @@ class Account:
     def _hold(self, j: int, lots: int) -> None:
         self.shorts += (lots < 0) - (self.lots_held[j] < 0)
         self.lots_held[j] = lots
-        self._arrays = None
+        self._changed.add(j)
 
     def _posted(self, posting: Posting) -> None:
         if posting.kind not in self.totals:
@@ -259,7 +261,7 @@ class Account:
         lots = self.lots
         if values is None:
             values = lots * self.sizes * price
-        if not float(np.abs(values).sum()) < MOST_MICRO / MICRO:
+        if not np.add.reduce(np.abs(values)) < MOST_MICRO / MICRO:
             raise OrderError(f"Positions must be worth less than {MOST_MICRO // MICRO:,}, the most a ledger counts.")
         micro = np.rint(price * MICRO).astype(np.int64)
         if self.plain:
@@ -308,6 +310,16 @@ class Account:
     def __repr__(self) -> str:
         held = ", ".join(f"{p.quantity.lots} {p.symbol}" for p in self.positions().values())
         return f"Account({self.cash}{'; ' + held if held else ''})"
+
+
+_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _sealed(*arrays: np.ndarray) -> _Arrays:
+    for array in arrays:
+        array.flags.writeable = False
+    lots, shares, entry = arrays
+    return lots, shares, entry
 
 
 def replayed(cash: "float | int | str | Money", instruments: Any, news: "Iterable[Fill | Posting]") -> Account:

@@ -131,7 +131,8 @@ class BasisPoints:
 
     def total_micro(self, shares: float, value_micro: int, month_shares: float) -> int:
         """Return the commission of an order so far."""
-        return max((value_micro * round(self.bp * MICRO) + _BP // 2) // _BP, round(self.minimum * MICRO))
+        owed = (value_micro * round(self.bp * MICRO) + _BP // 2) // _BP
+        return max(owed, round(self.minimum * MICRO)) if self.minimum else owed
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schedule."""

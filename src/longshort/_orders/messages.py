@@ -105,7 +105,7 @@ class Order:
             prices = "|".join("" if p is None else str(p.micro) for p in (self.limit, self.stop, self.trail))
         return (
             f"{self.id}|{self.time}|{self.symbol}|{self.quantity.lots}|{self.kind}|{self.valid}|{prices}|{self.group}|"
-            f"{self.reduces:d}|{self.reason}"
+            f"{'1' if self.reduces else '0'}|{self.reason}"
         )
 
     def __repr__(self) -> str:

@@ -63,7 +63,8 @@ class Money:
     currency: str = "USD"
 
     def __post_init__(self):
-        _whole("Money", self.micro, 62, "Use Money.of(12.34).")
+        if type(self.micro) is not int or not -MOST_MICRO < self.micro < MOST_MICRO:
+            raise _not_whole("Money", self.micro, 62, "Use Money.of(12.34).")
 
     @classmethod
     def of(cls, amount: "int | float | str | Decimal", currency: str = "USD") -> "Money":
@@ -121,7 +122,8 @@ class Shares:
     lots: int
 
     def __post_init__(self):
-        _whole("Shares", self.lots, 52, f"Use Instrument.shares({self.lots!r}).")
+        if type(self.lots) is not int or not -MOST_LOTS < self.lots < MOST_LOTS:
+            raise _not_whole("Shares", self.lots, 52, f"Use Instrument.shares({self.lots!r}).")
 
     def __add__(self, other: "Shares") -> "Shares":
         return Shares(self.lots + other.lots) if isinstance(other, Shares) else NotImplemented
@@ -139,9 +141,8 @@ class Shares:
         return f"Shares({self.lots})"
 
 
-def _whole(what: str, value: Any, bits: int, advice: str) -> None:
-    if type(value) is not int or not -1 << bits < value < 1 << bits:
-        raise OrderError(f"{what} must be a whole number below 2**{bits}, was {value!r}. {advice}")
+def _not_whole(what: str, value: Any, bits: int, advice: str) -> OrderError:
+    return OrderError(f"{what} must be a whole number below 2**{bits}, was {value!r}. {advice}")
 
 
 def steps_of(value: Any, step: float, rounding: str = "toward zero") -> Any:

@@ -190,7 +190,7 @@ class _Record:
         self.trader, self.row, n = trader, 0, len(trader.symbols)
         self.equity, self.cash = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
         self.shares, self.prices = np.zeros((rows, n)), np.zeros((rows, n))
-        self.totals = np.zeros((rows, len(trader.account.totals)), np.int64)
+        self.totals: list[tuple[int, ...]] = []
         self.fills: list[Fill] = []
         self.postings: list[Posting] = []
 
@@ -205,18 +205,19 @@ class _Record:
             account = trader.account
             self.equity[i], self.cash[i] = trader.equity_micro, account.cash_micro
             self.shares[i], self.prices[i] = account.shares, trader.marks
-            self.totals[i] = tuple(account.totals.values())
+            self.totals.append(tuple(account.totals.values()))
             self.row = i + 1
 
     def columns(self) -> dict[str, Any]:
         """Return the rows in units of the currency."""
+        totals = np.array(self.totals, np.int64).reshape(len(self.totals), -1)
         kinds = self.trader.account.totals
         found = {
             "equity": self.equity / MICRO,
             "cash": self.cash / MICRO,
             "positions": self.shares,
             "prices": np.rint(self.prices * MICRO) / MICRO,
-            "totals": {kind: self.totals[:, k] / MICRO for k, kind in enumerate(kinds)},
+            "totals": {kind: totals[:, k] / MICRO for k, kind in enumerate(kinds)},
         }
         for array in (*(found[name] for name in ("equity", "cash", "positions", "prices")), *found["totals"].values()):
             array.setflags(write=False)

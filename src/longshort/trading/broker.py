@@ -20,7 +20,9 @@ not OK fill nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from math import inf, nan
+from operator import attrgetter
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -48,6 +50,7 @@ from ..orders import (
 )
 
 _OK, _CLOSED = int(State.OK), int(State.CLOSED)  # an enumeration is slow to look at
+_EPOCH = date(1970, 1, 1).toordinal()
 
 News = Fill | Posting | Ended | Refusal
 
@@ -200,7 +203,7 @@ class SimulatedBroker:
         self._seen: set[str] = set()
         self._news: list[News] = []
         n = len(self.account.symbols)
-        self._mark = np.full(n, nan)
+        self._mark = np.zeros(n)  # 0 before the first
         self._volume: Any = None  # of the last bar
         self._session: int | None = None
         self._closed = self._begun = -(2**63)  # when the last bar ended, and when the one under way began
@@ -261,7 +264,8 @@ class SimulatedBroker:
 
     def _why_not(self, order: Order, column: int) -> Refusal | None:
         """Return why an order cannot be taken; the checks allow only what is proved to be within bounds."""
-        instrument, margin = self.account.instruments[column], self.execution.margin
+        account, margin = self.account, self.execution.margin
+        instrument = account.instruments[column]
         if order.kind != "market":
             tick = round(instrument.tick * MICRO)
             for price in (order.limit, order.stop, order.trail):
@@ -271,13 +275,13 @@ class SimulatedBroker:
             return _refusal(order, "market on close of daily bars", 0.0, 0.0)
         mark = self._mark.item(column)
         if not 0 < mark < inf:
-            return _refusal(order, "known price", mark, 0.0)
+            return _refusal(order, "known price", mark or nan, 0.0)
         if order.reduces:
             return None
         power = self._power = self._power or self._buying_power()
         before = power.lots[column]
         after = before + order.quantity.lots
-        size = mark * self.account.sizes.item(column)
+        size = mark * account.sizes.item(column)
         gross = power.gross + (abs(after) - abs(before)) * size
         if after < 0 and after < before and not (margin.shorts and instrument.shortable):
             refusal = ("short sale", float(after), 0.0)
@@ -293,12 +297,11 @@ class SimulatedBroker:
 
     def _buying_power(self) -> "_Power":
         """Return equity and what is held, counting open orders as done (those that only reduce left aside)."""
-        account, lots = self.account, list(self.account.lots_held)
+        account, lots, mark = self.account, list(self.account.lots_held), self._mark
         for working in self._working.values():
             if not working.order.reduces:
                 lots[working.column] += working.left
-        mark = np.nan_to_num(self._mark)
-        gross = float(np.abs(np.asarray(lots) * account.sizes) @ mark)
+        gross = float(np.abs(np.array(lots) * account.sizes) @ mark)
         return _Power(lots, gross, account.equity_micro(mark) / MICRO)
 
     # -- what the market tells it ------------------------------------------------------------------------------------
@@ -386,7 +389,7 @@ class SimulatedBroker:
             self._margin_call(event)
 
     def _in_turn(self) -> list[_Working]:
-        return sorted(self._working.values(), key=_rank)
+        return sorted(self._working.values(), key=attrgetter("rank"))
 
     # -- how orders fill ---------------------------------------------------------------------------------------------
 
@@ -438,8 +441,9 @@ class SimulatedBroker:
         if not lots:
             return
         column, costs = working.column, self.costs
-        spread, impact = costs.spread_of(price), 0
-        if event.volatility is not None and event.usual_volume is not None:
+        spread = costs.spread_of(price) if costs.half_spread_bp else 0
+        impact = 0
+        if costs.impact and event.volatility is not None and event.usual_volume is not None:
             shares = abs(lots) * self.account.instruments[column].lot
             impact = costs.impact_of(price, shares, event.volatility.item(column), event.usual_volume.item(column))
         if limit:
@@ -465,8 +469,9 @@ class SimulatedBroker:
             offered = volume.item(column)
             if offered >= 0:  # not NaN
                 room = offered * self.execution.participation - self._traded.get(column, 0.0)
-                most = max(int(room / self.account.instruments[column].lot + 1e-9), 0)
-                lots = max(lots, -most) if lots < 0 else min(lots, most)
+                most = int(room / self.account.instruments[column].lot + 1e-9) if room > 0 else 0
+                if abs(lots) > most:
+                    lots = most if lots > 0 else -most
         return lots
 
     def _fill(
@@ -487,10 +492,10 @@ class SimulatedBroker:
             lots = self._affordable(working, event.time, paid, lots)
         if not lots:
             return
-        instrument = account.instruments[column]
+        instrument, size = account.instruments[column], abs(lots)
         working.left -= lots
         working.lots += lots
-        working.value_micro += abs(instrument.value_micro(lots, paid))
+        working.value_micro += instrument.value_micro(size, paid)
         shares = abs(working.lots) * instrument.lot
         owed = self.costs.commission.total_micro(shares, working.value_micro, self._month_shares)
         fill = Fill(
@@ -500,14 +505,14 @@ class SimulatedBroker:
             lots,
             paid,
             owed - working.charged,
-            abs(instrument.value_micro(lots, spread)),
-            abs(instrument.value_micro(lots, impact)),
+            instrument.value_micro(size, spread) if spread else 0,
+            instrument.value_micro(size, impact) if impact else 0,
             working.left,
             order.reason,
             account.currency,
         )
         working.charged = owed
-        self._traded[column] = self._traded.get(column, 0.0) + abs(lots) * instrument.lot
+        self._traded[column] = self._traded.get(column, 0.0) + size * instrument.lot
         self._power = None
         account.apply(fill)
         self._news.append(fill)
@@ -565,7 +570,8 @@ class SimulatedBroker:
 
     def _new_session(self, event: MarketEvent) -> None:
         before, self._session = self._session, event.session
-        month = int(np.datetime64(event.session, "D").astype("datetime64[M]").astype(np.int64))
+        day = date.fromordinal(_EPOCH + event.session)
+        month = 12 * day.year + day.month
         if month != self._month:
             self._month, self._month_shares = month, 0.0
         if before is not None:
@@ -577,8 +583,8 @@ class SimulatedBroker:
     def _interest(self, time: int, days: int) -> None:
         """Charge what borrowed shares and borrowed cash cost over the days since the last session."""
         account, costs = self.account, self.costs
-        if account.shorts:
-            value = np.maximum(-account.lots, 0) * account.sizes * np.nan_to_num(self._mark)
+        if account.shorts and (costs.borrow or costs.borrow_by_symbol):
+            value = np.maximum(-account.lots, 0) * account.sizes * self._mark
             if costs.borrow_by_symbol:
                 value = value * [costs.borrow_of(symbol) for symbol in account.symbols]
             fee = float(value.sum()) * (1.0 if costs.borrow_by_symbol else costs.borrow) * days / 360
@@ -613,14 +619,17 @@ class SimulatedBroker:
     def _margin_call(self, event: MarketEvent) -> None:
         """Where equity falls below what must be kept, cancel everything and sell everything at the next opening."""
         account, margin = self.account, self.execution.margin
-        value = account.lots * account.sizes * np.nan_to_num(self._mark)
+        value = account.lots * account.sizes * self._mark
+        gross, net = float(np.add.reduce(np.abs(value))), float(np.add.reduce(value))
+        if account.cash_micro / MICRO + net > 1.001 * max(margin.maintenance_long, margin.maintenance_short) * gross:
+            return  # enough by far, whatever is long and whatever short
         longs, shorts = float(value[value > 0].sum()), -float(value[value < 0].sum())
         needed = margin.maintenance_long * longs + margin.maintenance_short * shorts
         equity = account.cash_micro / MICRO + longs - shorts
         if equity >= needed and equity > 0:
             return
-        gross = (longs + shorts) / equity if equity > 0 else inf
-        self._news.append(Refusal(event.time, "maintenance margin", None, equity, needed, gross, 0.0))
+        leverage = (longs + shorts) / equity if equity > 0 else inf
+        self._news.append(Refusal(event.time, "maintenance margin", None, equity, needed, leverage, 0.0))
         for working in list(self._working.values()):
             self._end(working, event.time, "cancelled")
         for j in np.flatnonzero(account.lots).tolist():
@@ -682,10 +691,6 @@ class _Power:
     lots: list[int]
     gross: float
     equity: float
-
-
-def _rank(working: _Working) -> int:
-    return working.rank
 
 
 def _refusal(order: Order, limit: str, value: float, bound: float, allowed: float = 0.0) -> Refusal:

@@ -163,7 +163,9 @@ class Trader:
 
     def on(self, event: Event) -> "list[Order | Cancel]":
         """Take in an event; return what to send, in order (cancellations first)."""
-        if isinstance(event, MarketEvent):
+        if isinstance(event, Fill):
+            self._filled(event)
+        elif isinstance(event, MarketEvent):
             if not event.time > self._closed:
                 raise CausalityError(
                     f"Market events must come in order of time: after the close at {self._closed} came the "
@@ -176,8 +178,6 @@ class Trader:
                 return self._opened(event)
             self._closed = event.time
             return self._decide(event)
-        if isinstance(event, Fill):
-            self._filled(event)
         elif isinstance(event, Posting):
             self.account.apply(event)
         elif isinstance(event, Ended):
@@ -277,7 +277,7 @@ class Trader:
         price = self._mark.copy()
         if self._unseen:  # no price yet
             price[price == 0.0] = np.nan
-            self._unseen = bool((self._mark == 0.0).any())
+            self._unseen = bool(np.count_nonzero(self._mark == 0.0))
         return View(
             time=event.time,
             symbols=self.symbols,
@@ -316,11 +316,11 @@ class Trader:
         if not view.equity > 0:  # no weight means anything then, but everything may be closed
             targets = np.where(targets == 0.0, 0.0, np.nan)
         change = steps_of(targets * view.equity / (view.price * account.sizes), 1.0) - account.lots
-        if view.state.any():
+        if np.count_nonzero(view.state):
             change[view.state != _OK] = np.nan
         if self._waiting:
             self._settle(view.time, change, cancels)
-        columns = np.flatnonzero(np.abs(change) >= 1.0)  # neither NaN nor less than a lot
+        columns = (np.abs(change) >= 1.0).nonzero()[0]  # neither NaN nor less than a lot
         if len(columns) > 1:  # what makes positions smaller goes first, so that its proceeds pay for the rest
             grows = change[columns] * account.lots[columns] >= 0
             columns = columns[np.lexsort((self._place[columns], grows))]
