@@ -198,7 +198,9 @@ class Account:
             raise OrderError(f"An account takes fills and postings, was {news!r}.")
 
     def _filled(self, fill: Fill) -> None:
-        j = self._column(fill.symbol)
+        j = self.index.get(fill.symbol)
+        if j is None:
+            j = self._column(fill.symbol)  # raises
         lots, price, commission, held = fill.lots, fill.price_micro, fill.commission_micro, self.lots_held[j]
         value = lots * price if self.plain else self.instruments[j].value_micro(lots, price)
         self.cash_micro -= value + commission
@@ -317,7 +319,7 @@ _Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _sealed(*arrays: np.ndarray) -> _Arrays:
     for array in arrays:
-        array.flags.writeable = False
+        array.setflags(write=False)
     lots, shares, entry = arrays
     return lots, shares, entry
 

@@ -1,5 +1,8 @@
 """Backtests: the stored out-of-sample forecasts of a study, played through the loop that would trade them live."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,7 +94,8 @@ def backtest(
     until = int(bars.time[max(stop - 2, start)])
     trader = Trader(strategy, listed, source, broker.account.cash, usual, until)
     record = _Record(trader, stop - start)
-    play(trader, broker, History(bars, start, stop), record)
+    with _seldom_collecting():
+        play(trader, broker, History(bars, start, stop), record)
     _agree(trader, broker)
     configuration = {
         "strategy": _described(strategy, policy, limits),
@@ -116,6 +120,20 @@ def backtest(
         **record.columns(),
     )
     return _remember(result)
+
+
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Look for garbage less often: orders and fills are many, live on and are never part of a cycle."""
+    before, young = gc.get_threshold(), 50_000
+    if not 0 < before[0] < young:
+        yield
+        return
+    gc.set_threshold(young, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 # --------------------------------------------------------------------------------------------------------- what to play

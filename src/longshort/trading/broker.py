@@ -145,9 +145,11 @@ class _Working:
 
     def __init__(self, order: Order, column: int, ready: int, lots: int):
         self.order, self.column, self.ready, self.left = order, column, ready, lots
-        self.limit = 0 if order.limit is None else order.limit.micro
-        self.stop = 0 if order.stop is None else order.stop.micro
-        self.trail = 0 if order.trail is None else order.trail.micro
+        self.limit = self.stop = self.trail = 0
+        if order.kind != "market":
+            self.limit = 0 if order.limit is None else order.limit.micro
+            self.stop = 0 if order.stop is None else order.stop.micro
+            self.trail = 0 if order.trail is None else order.trail.micro
         self.rank = 2 * order.reduces + (order.kind == "limit")  # what only reduces comes last, stops before targets
         self.session: int | None = None  # of the first bar it took part in
         self.triggered = self.done = False
@@ -478,7 +480,7 @@ class SimulatedBroker:
         self, working: _Working, event: "MarketEvent | BookEvent", price: int, spread: int, impact: int, lots: int = 0
     ) -> None:
         """Fill lots at a price, `spread` and `impact` per share being on top of it."""
-        order, column, account = working.order, working.column, self.account
+        order, column, account, execution = working.order, working.column, self.account, self.execution
         if not lots:
             assert type(event) is MarketEvent
             lots = self._fillable(working, event)
@@ -488,7 +490,7 @@ class SimulatedBroker:
                 "later than its decision. Play events in order of time."
             )
         paid = price + spread + impact if lots > 0 else price - spread - impact
-        if lots > 0 and self.execution.margin.initial >= 1:
+        if lots > 0 and execution.margin.initial >= 1:
             lots = self._affordable(working, event.time, paid, lots)
         if not lots:
             return
@@ -496,8 +498,9 @@ class SimulatedBroker:
         working.left -= lots
         working.lots += lots
         working.value_micro += instrument.value_micro(size, paid)
-        shares = abs(working.lots) * instrument.lot
-        owed = self.costs.commission.total_micro(shares, working.value_micro, self._month_shares)
+        owed = self.costs.commission.total_micro(
+            abs(working.lots) * instrument.lot, working.value_micro, self._month_shares
+        )
         fill = Fill(
             order.id,
             order.symbol,

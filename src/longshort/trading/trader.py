@@ -315,29 +315,31 @@ class Trader:
         account = self.account
         if not view.equity > 0:  # no weight means anything then, but everything may be closed
             targets = np.where(targets == 0.0, 0.0, np.nan)
-        change = steps_of(targets * view.equity / (view.price * account.sizes), 1.0) - account.lots
+        lot_price = view.price if account.plain else view.price * account.sizes
+        change = steps_of(targets * view.equity / lot_price, 1.0) - account.lots
         if np.count_nonzero(view.state):
             change[view.state != _OK] = np.nan
         if self._waiting:
             self._settle(view.time, change, cancels)
-        columns = (np.abs(change) >= 1.0).nonzero()[0]  # neither NaN nor less than a lot
+        size = np.abs(change)
+        columns = ((size >= 1.0) & (size < inf)).nonzero()[0]  # neither NaN nor less than a lot
         if len(columns) > 1:  # what makes positions smaller goes first, so that its proceeds pay for the rest
             grows = change[columns] * account.lots[columns] >= 0
             columns = columns[np.lexsort((self._place[columns], grows))]
-        orders, time, symbols = [], view.time, self.symbols
+        orders, time, symbols, waiting = [], view.time, self.symbols, self._waiting
         for column, lots in zip(columns.tolist(), change[columns].tolist(), strict=True):
-            if lots in (inf, -inf):
-                continue
             symbol, reason = symbols[column], "policy"
             if reasons and targets[column] == 0.0:
                 reason = reasons.get(symbol) or reasons.get(None) or reason
-            order = Order(f"{time}.{len(orders)}", symbol, Shares(int(lots)), time, reason=reason)
-            orders.append(order)
-            self._waiting[column] = order.id
+            id = waiting[column] = f"{time}.{len(orders)}"
+            orders.append(Order(id, symbol, Shares(int(lots)), time, reason=reason))
         return orders
 
     def _settle(self, time: int, change: np.ndarray, cancels: list[Cancel]) -> None:
         """Look at policy orders sent before: what is done is forgotten, what is open kept if right, else cancelled."""
+        if not self._left:
+            self._waiting.clear()
+            return
         for column, id in list(self._waiting.items()):
             left = self._left.get(id, 0)
             if left and left == change[column]:
