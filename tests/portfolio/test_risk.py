@@ -201,6 +201,41 @@ def test_a_drawdown_closes_everything_until_it_is_reset_by_hand():
     assert after[0] == [0.5]
 
 
+def test_an_open_breaker_is_silent_once_nothing_is_held():
+    limits = Limits(max_daily_loss=0.05, max_drawdown=0.5)
+    equity, sessions = [100, 90, 91, 90, 80, 79, 40, 30], [0, 0, 0, 1, 1, 1, 2, 2]
+    _, said = played(limits, equity, 0.9, sessions, held=0.0)
+    named = [[r.limit for r in refused] for _, refused in said]
+    daily = ["max_daily_loss"]
+    assert named == [[], daily, [], [], daily, [], ["max_drawdown"], []]
+
+
+def test_an_open_breaker_that_holds_nothing_answers_as_it_does_with_a_position():
+    """The short way out says what the long one says: zero where a target is, NaN where none is, and faults by name."""
+    symbols = ("KO", "SPY", "XOM")
+    step = Limits(max_drawdown=0.1, max_daily_loss=1.0).stepper(symbols)
+    asked = np.array([0.5, NAN, -0.2])
+
+    def at(time, equity, targets, **seen):
+        return step.weights(view_of(symbols, time=time, session=time, equity=equity, **seen), targets)
+
+    at(0, 100.0, asked)
+    first, refused = at(1, 80.0, asked, weights=[0.1, 0.1, 0.0])
+    assert first.tolist() == [0.0, 0.0, 0.0]
+    assert [r.limit for r in refused] == ["max_drawdown"]
+    second, refused = at(2, 80.0, asked)
+    np.testing.assert_array_equal(second, [0.0, NAN, 0.0])
+    assert not np.signbit(second[[0, 2]]).any()
+    assert refused == []
+    infinite, refused = at(3, 80.0, np.array([np.inf, 0.1, 0.1]))
+    np.testing.assert_array_equal(infinite, [NAN, 0.0, 0.0])
+    assert [(r.limit, r.symbol) for r in refused] == [("inputs", "KO"), ("max_drawdown", None)]
+    closed, refused = at(4, 80.0, asked, state=[1, 0, 0])
+    np.testing.assert_array_equal(closed, [0.0, NAN, 0.0])
+    assert [(r.limit, r.symbol) for r in refused] == [("inputs", "KO"), ("max_drawdown", None)]
+    assert [r.limit for r in at(5, NAN, asked)[1]] == ["inputs"]
+
+
 def test_an_open_breaker_may_allow_reductions_only():
     limits = Limits(max_drawdown=0.1, max_daily_loss=1.0, on_breach="reduce")
     for target, allowed in ((0.8, 0.5), (0.3, 0.3), (-0.2, 0.0), (NAN, NAN)):

@@ -54,6 +54,7 @@ class LimitsAtWork:
         self._harmless = min([*least, limits.max_sector] if self._sectors else least) * SLACK
         self._position = limits.max_position * SLACK
         self._always = self._restricted is not None or limits.min_independent_bets > 1.0
+        self._told: Fault | None = None  # what opened the breaker, once it has been refused for
 
     def weights(self, view: View, targets: np.ndarray) -> tuple[np.ndarray, list[Refusal]]:
         """Return what is allowed of `targets`, NaN where the position is left as it is, and what was refused.
@@ -74,8 +75,11 @@ class LimitsAtWork:
         fault = self.breaker.observe(view)
         if self.exits is not None:
             self.exits.observe(view)
-        if fault is None and self._pass(view, targets):
-            return targets, []
+        if fault is None:
+            if self._pass(view, targets):
+                return targets, []
+        elif fault is self._told and self._flat(view, targets):
+            return targets * 0.0 + 0.0, []
         with np.errstate(all="ignore"):
             return self._limited(view, targets, fault)
 
@@ -95,9 +99,7 @@ class LimitsAtWork:
 
     def _pass(self, view: View, targets: np.ndarray) -> bool:
         """Return whether all is so small and so complete that no limit can have anything to say."""
-        if self._always or (self.exits is not None and not self.exits.quiet):
-            return False
-        if not -math.inf < view.equity < math.inf:
+        if self._always or not self._calm(view):
             return False
         asked = targets == targets
         size = np.abs(np.where(asked, targets, view.weights))
@@ -106,14 +108,23 @@ class LimitsAtWork:
             return False
         if not total_of(np.abs(view.weights)) < math.inf:
             return False
-        good = (view.price > 0.0) & (view.price < math.inf) & (view.state == 0)
-        return not np.count_nonzero(asked & ~good)
+        return _tradable(view, asked)
+
+    def _flat(self, view: View, targets: np.ndarray) -> bool:
+        """Return whether nothing is held any more and, the breaker being open, nothing else has anything to say."""
+        if self.limits.on_breach != "flat" or np.count_nonzero(view.weights) or not self._calm(view):
+            return False
+        return not np.count_nonzero(np.isinf(targets)) and _tradable(view, targets == targets)
+
+    def _calm(self, view: View) -> bool:
+        return (self.exits is None or self.exits.quiet) and -math.inf < view.equity < math.inf
 
     def _limited(self, view: View, targets: np.ndarray, fault: "Fault | None") -> tuple[np.ndarray, list[Refusal]]:
         work = Work(view, targets)
         _inputs(work)
         if fault is not None:
-            _open_breaker(work, fault, self.limits.on_breach)
+            told = _open_breaker(work, fault, self.limits.on_breach)
+            self._told = fault if told else self._told
         if self.exits is not None:
             _exit(work, self.exits, self.limits)
         if self._restricted is not None:
@@ -134,6 +145,12 @@ class LimitsAtWork:
         if limits.min_independent_bets > 1.0 and _independent(work, limits.min_independent_bets):
             _net(work, limits)
         return np.where(work.kept, np.nan, work.w) + 0.0, work.refused  # no -0.0
+
+
+def _tradable(view: View, asked: np.ndarray) -> bool:
+    """Return whether every symbol that something is asked of has a price and is open."""
+    good = (view.price > 0.0) & (view.price < math.inf) & (view.state == 0)
+    return not np.count_nonzero(asked & ~good)
 
 
 Fault = tuple[str, float, float]  # limit, the number that broke, its bound
@@ -248,7 +265,8 @@ def _inputs(work: Work) -> None:
                 work.refuse("inputs", symbol, value, math.inf, before, total_of(np.abs(work.w)))
 
 
-def _open_breaker(work: Work, fault: Fault, on_breach: str) -> None:
+def _open_breaker(work: Work, fault: Fault, on_breach: str) -> bool:
+    """Close everything, or allow reductions only; return whether that changed anything."""
     limit, value, bound = fault
     before = total_of(np.abs(work.w))
     if on_breach == "flat":
@@ -258,6 +276,7 @@ def _open_breaker(work: Work, fault: Fault, on_breach: str) -> None:
         changed = bool(work.reduce_only(True))
     if changed:
         work.refuse(limit, None, value, bound, before, total_of(np.abs(work.w)))
+    return changed
 
 
 def _exit(work: Work, exits: Exits, limits: "Limits") -> None:
