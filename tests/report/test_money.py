@@ -155,7 +155,11 @@ def test_a_breaker_that_ended_trading_is_said():
     bars = ls.data.synthetic.random_walk(400, ("A",), seed=2)
     result = backtest(ls.Strategy(policy=lambda view: np.array([1.0]), limits=Limits(max_drawdown=0.02)), None, bars)
     assert "max_drawdown" in result.refused()
-    assert "The drawdown breaker opened on" in tearsheet(result).html
+    html = tearsheet(result).html
+    assert "The drawdown breaker opened on" in html
+    out = np.count_nonzero((result.gross == 0) & (result.time > result.by_limit()[0].first))
+    assert out > 100
+    assert f"at {out / 399:.0%}".replace("%", " %") in html.replace("\u202f", " ").replace("\xa0", " ")
 
 
 def test_strategies_can_stand_beside_each_other(make_study):

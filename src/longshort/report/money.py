@@ -341,13 +341,18 @@ def _limits(result: "BacktestResult") -> str:
 
 def _still(result: "BacktestResult") -> str:
     """Say it where a breaker or the end of cash kept the strategy from trading: a flat line needs a reason."""
+    n = max(len(result.time) - 1, 1)
     for one in result.by_limit():
-        share = one.decisions / max(len(result.time) - 1, 1)
-        if one.limit in ("max_drawdown", "max_daily_loss") and share > 0.05:
+        kept, last = one.decisions, one.last
+        if one.limit == "max_drawdown":  # open for good: silent once nothing is held
+            flat = np.flatnonzero((result.gross == 0) & (result.time > one.first))
+            if len(flat):
+                kept, last = max(kept, len(flat)), max(last, int(result.time[flat[-1]]))
+        if one.limit in ("max_drawdown", "max_daily_loss") and kept / n > 0.05:
             name = one.limit.replace("max_", "").replace("_", " ")
             return (
                 f"The {name} breaker opened on {_day(one.first)} and kept the strategy out of the market at "
-                f"{percent(share, 0)} of all decisions, the last on {_day(one.last)}."
+                f"{percent(min(kept / n, 1.0), 0)} of all decisions, the last on {_day(last)}."
             )
     return ""
 
