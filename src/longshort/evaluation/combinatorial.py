@@ -31,10 +31,11 @@ from ..forecast import FitsInSteps, Forecaster, target_of
 from ..models import fleet
 from . import statistics as st
 from .earnings import follow_signs
+from .evidence import Evidence
 from .fitting import copies, frozen, load_calendar
 from .judged import decision_rows, information_free
 from .remembering import look, remember_trial
-from .verdict import Evidence, scored
+from .verdict import scored
 
 if TYPE_CHECKING:
     from ..bars import Bars

@@ -10,8 +10,9 @@ from .. import ledger
 from ..errors import InputError, NotEnoughData
 from ..forecast import TargetInfo
 from ..models.fits import digest_of_values, require_not_chosen_on
+from .evidence import Evidence, Verdict
 from .remembering import look, series_of
-from .verdict import Evidence, Verdict, judge, scored
+from .verdict import judge, scored
 
 FEWEST = 30
 

@@ -20,6 +20,7 @@ from ..errors import ArtifactError, InputError
 from ..forecast import Forecast, Forecaster, target_of
 from .challengers import Given, challengers, check_forecaster
 from .earnings import bars_per_year
+from .evidence import Evidence, Verdict
 from .fitting import Job, collect, copies, frozen, load_calendar, rival_values
 from .judged import decision_rows, information_free, next_returns
 from .remembering import closes_at, look, others, remember_trial, sharpes
@@ -27,7 +28,7 @@ from .remembering import tried as tried_on
 from .scale import check_parallel, run_jobs
 from .scores import Scores
 from .splits import NEVER, Fold, WalkForward
-from .verdict import Evidence, Verdict, judge, scored
+from .verdict import judge, scored
 
 if TYPE_CHECKING:
     from ..bars import Bars

@@ -18,13 +18,14 @@ from ..features.windows import check_lookback
 from ..forecast import Forecaster, target_of
 from ..models import fleet
 from ..models.readiness import ready_cells
+from .evidence import Evidence
 from .fitting import Job, collect, copies, frozen
 from .judged import information_free, next_returns
 from .remembering import closes_at, look, remember_trial
 from .splits import NEVER, Fold, WalkForward
 from .statistics import MeanTest, per_date, skill_test
 from .study import check_arguments
-from .verdict import Evidence, scored
+from .verdict import scored
 
 if TYPE_CHECKING:
     from ..bars import Bars

@@ -5,11 +5,11 @@ from .._lazy import attach
 _EXPORTS: dict[str, str | None] = {  # public name -> where it is defined; None: a sub-module
     "BacktestResult": "result",
     "Broker": "broker",
-    "Execution": "broker",
+    "Execution": "simulated",
     "History": "history",
     "Live": "history",
     "Recorded": "trader",
-    "SimulatedBroker": "broker",
+    "SimulatedBroker": "simulated",
     "Streamed": "trader",
     "Trader": "trader",
     "backtest": "backtesting",

@@ -13,9 +13,9 @@ from ..errors import InputError, LedgerError
 from ..forecast import Forecast
 from ..orders import CLOSE, MICRO, Costs, Fill, Instrument, MarketEvent, Money, Posting, micro_of
 from ..strategy import Strategy
-from .broker import Execution, SimulatedBroker
 from .history import History
 from .result import BacktestResult
+from .simulated import Execution, SimulatedBroker
 from .trader import Recorded, Trader, parts_of, play
 
 if TYPE_CHECKING:

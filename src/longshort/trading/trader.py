@@ -36,7 +36,8 @@ from ..orders import (
 )
 from ..portfolio import as_policy
 from ..portfolio.risk import CLOSES
-from .broker import News, SimulatedBroker
+from .broker import News
+from .simulated import SimulatedBroker
 
 _OK = int(State.OK)
 Source = Callable[[MarketEvent], "ForecastRow | None"]
