@@ -28,11 +28,15 @@ OWNERS = {"_panel": "bars", "_orders": "orders"}  # a private helper belongs to 
 ONLY_IN_CLI = {"typer", "rich", "click"}
 NEED_TORCH = {  # nobody loads them at import
     ("interop", "puffin", "networks"),
+    ("models", "counting"),
     ("models", "exchange"),
     ("models", "joint_likelihood"),
+    ("models", "layers"),
     ("models", "nets"),
+    ("models", "plain"),
     ("models", "torch_engine"),
     ("models", "torch_losses"),
+    ("models", "with_torch"),
 }
 
 NEED_SKFOLIO = {("portfolio", "priors")}  # subclasses one of its classes

@@ -1,4 +1,4 @@
-"""Networks: shapes, counts, gradients, what each kind promises."""
+"""Networks: shapes, gradients, what each kind promises."""
 
 import numpy as np
 import pytest
@@ -13,16 +13,7 @@ from longshort.models import exchange, nets  # noqa: E402
 from longshort.models.torch_engine import TorchEngine  # noqa: E402
 from longshort.native import core  # noqa: E402
 
-pytestmark = pytest.mark.full
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Two threads on tiny products wait for each other more than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("one_thread")]
 
 
 KINDS = sorted(nets.NETWORKS)
@@ -190,25 +181,6 @@ def test_layer_normalisation_hides_the_scale_of_the_inputs():
     assert not torch.allclose(plain(x / 1e3), plain(x / 1e2), rtol=0, atol=1e-2)
 
 
-def test_a_normalised_layer_follows_its_equations():
-    layer, x = nets.LayerNormLSTM(3, 4).double(), windows(2, 6)
-    w = {name: p.detach().numpy() for name, p in layer.named_parameters()}
-
-    def norm(a, gain, bias=0.0):
-        return (a - a.mean(axis=1, keepdims=True)) / np.sqrt(a.var(axis=1, keepdims=True) + 1e-5) * gain + bias
-
-    def sigmoid(a):
-        return 1 / (1 + np.exp(-a))
-
-    h = c = np.zeros((2, 4))
-    for t in range(6):
-        from_x = norm(x[:, t].numpy() @ w["weight_ih"].T, w["norm_ih.weight"])
-        i, f, g, o = np.split(from_x + norm(h @ w["weight_hh"].T, w["norm_hh.weight"]) + w["bias"], 4, axis=1)
-        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        h = sigmoid(o) * np.tanh(norm(c, w["norm_cell.weight"], w["norm_cell.bias"]))
-    np.testing.assert_allclose(layer(x)[0][:, -1].detach().numpy(), h, rtol=0, atol=1e-12)
-
-
 def test_a_residual_layer_adds_to_what_it_was_given():
     net, x = nets.make_network("residual_lstm", 3, hidden=(5, 5)).double(), windows()
     with torch.no_grad():
@@ -265,54 +237,3 @@ def test_one_global_model_tells_symbols_apart_by_their_vectors():
     assert loss_after(15) > 0.5
     with pytest.raises(InputError, match="tells 3 symbols apart"):
         nets.make_network("gru", 1, n_symbols=3)(torch.zeros(1, 4, 1))
-
-
-# Counts ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("net", "fused", "torch_counts"),
-    [
-        (lambda: nets.make_network("lstm", 1, hidden=(50, 50)), "30,651", "31,051"),  # the Keras tutorial's
-        (lambda: nets.make_network("lstm", 1, hidden=(64, 64), head=(32,)), "52,033", "52,545"),
-        (lambda: nets.LSTMNet(1, 50), "30,651", "31,051"),
-        (lambda: nets.StackedLSTM(1, [50, 50]), "30,651", "31,051"),
-        (lambda: nn.LSTM(1, 50, 2), "30,600", "31,000"),
-    ],
-)
-def test_counts_are_those_of_keras_with_those_of_torch_in_a_note(net, fused, torch_counts):
-    text = nets.summary(net())
-    assert f" {fused}  (torch counts {torch_counts}: two biases a gate)" in text
-    held = sum(p.numel() for p in net().parameters())
-    assert f"{held:,}" == torch_counts
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_layers_account_for_every_parameter(kind):
-    net = nets.make_network(kind, 3, hidden=(6, 4), head=(2,), n_symbols=3)
-    layers = net.layers()
-    biases = sum(w.numel() for name, w in net.state_dict().items() if "bias_hh" in name and "gru" not in name)
-    assert sum(layer["parameters"] for layer in layers) == sum(p.numel() for p in net.parameters()) - biases
-    assert len({layer["name"] for layer in layers}) == len(layers)
-    assert all(layer["inputs"] and layer["units"] for layer in layers)
-
-
-# Plain modules --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("make", [nets.LSTMNet, nets.GRUNet, nets.RNNNet])
-def test_plain_modules_have_the_arguments_of_the_tutorials(make):
-    net = make(input_dim=4, hidden_dim=8, num_layers=3, output_dim=2, dropout=0.1)
-    assert net(torch.zeros(5, 12, 4)).shape == (5, 2)
-    recurrent = next(net.children())
-    assert (recurrent.hidden_size, recurrent.num_layers, recurrent.dropout) == (8, 3, 0.1)
-    assert make(num_layers=1)(torch.zeros(5, 12, 1)).shape == (5, 1)  # no warning about dropout without a next layer
-
-
-def test_stacked_layers_narrow_as_asked():
-    net = nets.StackedLSTM(4, hidden_dims=[8, 6, 5], output_dim=2, dropout=0.5)
-    assert net(torch.zeros(5, 12, 4)).shape == (5, 2)
-    assert [layer.hidden_size for layer in net.lstm_layers] == [8, 6, 5]
-    x = torch.ones(1, 12, 4)
-    assert not torch.equal(net(x), net(x))
-    assert torch.equal(net.eval()(x), net(x))

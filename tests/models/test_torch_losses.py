@@ -16,16 +16,7 @@ from longshort.models.torch_engine import TorchEngine  # noqa: E402
 from longshort.models.torch_losses import LOSSES, ranks_in_blocks, torch_loss  # noqa: E402
 from longshort.native import core  # noqa: E402
 
-pytestmark = pytest.mark.full
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Two threads on tiny products wait for each other more than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("one_thread")]
 
 
 RNG = np.random.default_rng(6)

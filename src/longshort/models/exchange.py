@@ -6,13 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, SetupError
-
-try:
-    import torch
-    from torch import Tensor, nn
-except ImportError as error:
-    raise SetupError("Networks need torch: pip install 'longshort[torch]'.") from error
+from ..errors import InputError
+from .with_torch import Tensor, nn, torch
 
 
 def to_native(source: nn.Module | Mapping[str, Any]) -> dict[str, np.ndarray]:

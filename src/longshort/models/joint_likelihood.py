@@ -4,15 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import SetupError
-
-try:
-    import torch
-    from torch import Tensor
-except ImportError as error:
-    raise SetupError("Training a JointLSTM needs torch: pip install 'longshort[torch]'.") from error
-
 from .joint_state import OWN
+from .with_torch import Tensor, torch
 
 _PULL = 1e-3  # of the fixed shares towards equal ones, per outcome: a share nothing asks for stays a number
 _AT_ONCE = 256  # covariances worked on together

@@ -2,11 +2,9 @@
 
 A kind of network is a subclass of `Network` with a `kind`; writing one here (or anywhere) makes it known by that word.
 It says how a window becomes one vector (`encode`); symbol embeddings, dropout, the dense head, initial weights, counts
-and summaries are the base's. `LSTMNet`, `StackedLSTM`, `GRUNet` and `RNNNet` are plain modules without any of it, with
-the arguments and shapes tutorials use.
+and summaries are the base's. Layers that torch lacks stand in `layers`, modules without any of it in `plain`.
 """
 
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,14 +13,37 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import InputError, SetupError, UnknownName, did_you_mean
+from ..errors import InputError, UnknownName, did_you_mean
+from .counting import layers_of, summary
+from .layers import CausalConv1d, Dropout, Inception, LayerNormLSTM, OrderBook, widths_of
+from .plain import GRUNet, LSTMNet, RNNNet, StackedLSTM
+from .with_torch import Tensor, nn, torch
 
-try:
-    import torch
-    from torch import Tensor, nn
-except ImportError as error:
-    raise SetupError("Networks need torch: pip install 'longshort[torch]'.") from error
-
+__all__ = [
+    "ACTIVATIONS",
+    "NETWORKS",
+    "AttentionLSTMNetwork",
+    "BiLSTMNetwork",
+    "CNNLSTMNetwork",
+    "CausalConv1d",
+    "Dropout",
+    "GRUNet",
+    "GRUNetwork",
+    "LSTMNet",
+    "LSTMNetwork",
+    "LayerNormLSTM",
+    "LayerNormLSTMNetwork",
+    "Network",
+    "RNNNet",
+    "RNNNetwork",
+    "ResidualLSTMNetwork",
+    "StackedLSTM",
+    "gradient_by_lag",
+    "layers_of",
+    "make_network",
+    "seeded",
+    "summary",
+]
 
 NETWORKS: dict[str, type["Network"]] = {}
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "linear": lambda x: x}
@@ -99,14 +120,14 @@ class Network(nn.Module):
                 f"head_activation was {head_activation!r}. {did_you_mean(str(head_activation), ACTIVATIONS)}"
             )
         self.n_inputs, self.n_outputs, self.lookback = int(n_inputs), int(n_outputs), lookback
-        self.hidden, self.n_symbols, self.head_activation = _widths("hidden", hidden), n_symbols, head_activation
+        self.hidden, self.n_symbols, self.head_activation = widths_of("hidden", hidden), n_symbols, head_activation
         self.symbol = nn.Embedding(n_symbols, embedding) if n_symbols else None
         rates = [float(dropout)] * len(self.hidden) if isinstance(dropout, int | float) else [float(p) for p in dropout]
         if len(rates) != len(self.hidden) or not all(0 <= p < 1 for p in rates):
             raise InputError(f"dropout must be one rate in [0, 1), or one per layer ({len(hidden)}), was {dropout!r}.")
         self.drop = nn.ModuleList([Dropout(p) for p in rates])
         width = self.build(self.n_inputs + (embedding if n_symbols else 0), **options)
-        sizes = [width, *(_widths("head", head) if head else ()), self.n_outputs]
+        sizes = [width, *(widths_of("head", head) if head else ()), self.n_outputs]
         self.head = nn.ModuleList([nn.Linear(a, b) for a, b in pairwise(sizes)])
 
     def build(self, n_inputs: int) -> int:
@@ -199,32 +220,22 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-class Dropout(nn.Module):
-    """Inverted dropout that draws from a generator of its own once an engine has given it one.
+def _initialise_as_keras(module: nn.Module) -> None:
+    """Glorot kernels, orthogonal recurrent kernels, zero biases but the LSTM's forget gate's, which are 1."""
+    for name, weight in module.named_parameters(recurse=False):
+        if "bias" in name:
+            nn.init.zeros_(weight)
+            if (isinstance(module, nn.LSTM) and "bias_ih" in name) or isinstance(module, LayerNormLSTM):
+                with torch.no_grad():
+                    weight[module.hidden_size : 2 * module.hidden_size] = 1.0
+        elif "weight_hh" in name:
+            nn.init.orthogonal_(weight)
+        elif isinstance(module, nn.RNNBase | LayerNormLSTM | nn.Linear | nn.Conv1d | nn.Conv2d):
+            nn.init.xavier_uniform_(weight)
 
-    Examples
-    --------
-    >>> drop = Dropout(0.5)
-    >>> drop.generator = torch.Generator().manual_seed(0)
-    >>> drop(torch.ones(6)).unique().tolist(), drop.eval()(torch.ones(2)).tolist()
-    ([0.0, 2.0], [1.0, 1.0])
-    """
 
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-        self.generator: torch.Generator | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Drop a share of the values and enlarge the others, while training."""
-        if not self.training or not self.rate:
-            return x
-        keep = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
-        return x * keep.div_(1 - self.rate)
-
-    def extra_repr(self) -> str:
-        """Return the rate, for printing."""
-        return str(self.rate)
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 # Kinds ----------------------------------------------------------------------------------------------------------------
@@ -331,52 +342,6 @@ class ResidualLSTMNetwork(Network):
         for layer, skip, drop in zip(self.lstm, self.skip, self.drop, strict=True):
             x = skip(x) + drop(layer(x)[0])
         return x[:, -1]
-
-
-class LayerNormLSTM(nn.Module):
-    """One LSTM layer with normalised gates and cell (Ba, Kiros and Hinton, 2016).
-
-    ``LN`` centres and scales the values of one sample at one bar; its gains and biases are learned::
-
-        i, f, g, o = LN(W x) + LN(U h) + b
-        c' = sigmoid(f) * c + sigmoid(i) * tanh(g)      h' = sigmoid(o) * tanh(LN(c'))
-
-    Examples
-    --------
-    >>> states, (h, c) = LayerNormLSTM(3, 8)(torch.ones(2, 10, 3))
-    >>> states.shape, torch.equal(states[:, -1], h)
-    (torch.Size([2, 10, 8]), True)
-    """
-
-    def __init__(self, input_size: int, hidden_size: int, batch_first: bool = True) -> None:
-        super().__init__()
-        if not batch_first:
-            raise InputError("LayerNormLSTM takes (batch, time, features) only. Write batch_first=True.")
-        self.input_size, self.hidden_size = input_size, hidden_size
-        self.weight_ih = nn.Parameter(torch.empty(4 * hidden_size, input_size))
-        self.weight_hh = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
-        self.bias = nn.Parameter(torch.empty(4 * hidden_size))
-        self.norm_ih, self.norm_hh = (nn.LayerNorm(4 * hidden_size, bias=False) for _ in range(2))
-        self.norm_cell = nn.LayerNorm(hidden_size)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw the weights as `nn.LSTM` does; gains start at one."""
-        bound = self.hidden_size**-0.5
-        for weight in (self.weight_ih, self.weight_hh, self.bias):
-            nn.init.uniform_(weight, -bound, bound)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the states at every bar (batch, time, hidden_size), and the last state and cell."""
-        given = self.norm_ih(x @ self.weight_ih.T) + self.bias
-        h = c = x.new_zeros(len(x), self.hidden_size)
-        states = []
-        for at in given.unbind(dim=1):
-            i, f, g, o = (at + self.norm_hh(h @ self.weight_hh.T)).chunk(4, dim=1)
-            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-            h = torch.sigmoid(o) * torch.tanh(self.norm_cell(c))
-            states.append(h)
-        return torch.stack(states, dim=1), (h, c)
 
 
 class LayerNormLSTMNetwork(_Recurrent):
@@ -493,7 +458,7 @@ class CNNLSTMNetwork(Network):
             )
         else:
             width = 6 * filters
-            self.convolve = nn.Sequential(_Book(levels, filters), _Inception(filters, 2 * filters))
+            self.convolve = nn.Sequential(OrderBook(levels, filters), Inception(filters, 2 * filters))
         widths = [width, *self.hidden]
         self.lstm = nn.ModuleList([nn.LSTM(a, b, batch_first=True) for a, b in pairwise(widths)])
         return widths[-1]
@@ -503,267 +468,11 @@ class CNNLSTMNetwork(Network):
         return self.drop[-1](_through(self.lstm, self.drop, x)[:, -1])
 
 
-class CausalConv1d(nn.Conv1d):
-    """Convolution (batch, channels, time) over the last `kernel` bars; zeros stand before the first.
-
-    Examples
-    --------
-    >>> CausalConv1d(2, 5, kernel=3)(torch.zeros(1, 2, 10)).shape
-    torch.Size([1, 5, 10])
-    """
-
-    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
-        super().__init__(inputs, outputs, kernel)
-        self.before = kernel - 1
-
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(nn.functional.pad(input, (self.before, 0)))
-
-
-class _Book(nn.Module):
-    """The levels of an order book, (batch, levels x 4, time), to one vector a bar, (batch, filters, time)."""
-
-    def __init__(self, levels: int, filters: int) -> None:
-        super().__init__()
-        across = [2, 2, levels]  # price with size, ask with bid, all levels
-        inputs = [1, filters, filters]
-        self.join = nn.ModuleList([nn.Conv2d(a, filters, (k, 1), (k, 1)) for a, k in zip(inputs, across, strict=True)])
-        self.over_time = nn.ModuleList([nn.Conv2d(filters, filters, (1, 4)) for _ in range(6)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x[:, None]  # (batch, 1, levels x 4, time)
-        for k, join in enumerate(self.join):
-            x = _leaky(join(x))
-            for convolve in self.over_time[2 * k : 2 * k + 2]:
-                x = _leaky(convolve(nn.functional.pad(x, (3, 0))))
-        return x[:, :, 0]
-
-
-class _Inception(nn.Module):
-    """Three looks at the last bars, side by side: over three, over five, and their maximum."""
-
-    def __init__(self, inputs: int, filters: int) -> None:
-        super().__init__()
-        self.short = nn.ModuleList([CausalConv1d(inputs, filters, 1), CausalConv1d(filters, filters, 3)])
-        self.long = nn.ModuleList([CausalConv1d(inputs, filters, 1), CausalConv1d(filters, filters, 5)])
-        self.most = CausalConv1d(inputs, filters, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        looks = [_leaky(second(_leaky(first(x)))) for first, second in (self.short, self.long)]
-        padded = nn.functional.pad(x, (2, 0), value=-torch.inf)
-        return torch.cat([*looks, _leaky(self.most(nn.functional.max_pool1d(padded, 3, 1)))], dim=1)
-
-
 def _through(layers: nn.Module, drops: nn.ModuleList, x: Tensor) -> Tensor:
     """Return the states of the top layer, with dropout between layers; what follows the top is the caller's."""
     for i, layer in enumerate(layers.children()):
         x = layer(x if i == 0 else drops[i - 1](x))[0]
     return x
-
-
-def _leaky(x: Tensor) -> Tensor:
-    return nn.functional.leaky_relu(x, 0.01)
-
-
-# What all share -------------------------------------------------------------------------------------------------------
-
-
-def summary(module: nn.Module, title: str | None = None) -> str:
-    """Return the layers of any module and their parameter counts as a table.
-
-    Examples
-    --------
-    >>> print(summary(LSTMNet(input_dim=1, hidden_dim=50)))
-    LSTMNet
-      lstm.0  LSTM       1 -> 50    10,400
-      lstm.1  LSTM      50 -> 50    20,200
-      fc      Linear     50 -> 1        51
-      total                         30,651  (torch counts 31,051: two biases a gate)
-    """
-    layers = list(layers_of(module))
-    names = max([5, *(len(layer["name"]) for layer in layers)])
-    kinds = max([5, *(len(layer["kind"]) for layer in layers)])
-    lines = [title or type(module).__name__]
-    for layer in layers:
-        shape = f"{layer['inputs']} -> {layer['units']}" if layer["inputs"] else ""
-        lines.append(f"  {layer['name']:{names}}  {layer['kind']:{kinds}} {shape:>11} {layer['parameters']:>10,}")
-    total = sum(layer["parameters"] for layer in layers)
-    held = sum(p.numel() for p in module.parameters())
-    note = f"  (torch counts {held:,}: two biases a gate)" if held != total else ""
-    lines.append(f"  {'total':{names}}  {'':{kinds}} {'':>11} {total:>10,}{note}")
-    return "\n".join(lines)
-
-
-def layers_of(module: nn.Module) -> Iterator[dict[str, Any]]:
-    """Every part that holds parameters of its own; a recurrent module layer by layer, its two biases counted as one."""
-    whole = tuple(f"{name}." for name, part in module.named_modules() if isinstance(part, LayerNormLSTM))
-    for name, part in module.named_modules():
-        own = list(part.parameters(recurse=isinstance(part, LayerNormLSTM)))
-        if not own or name.startswith(whole or ("\0",)):
-            continue
-        if isinstance(part, nn.RNNBase):
-            yield from _recurrent_layers(name or "0", part)
-            continue
-        inputs, units = (next((getattr(part, n) for n in names if hasattr(part, n)), None) for names in _WIDTHS)
-        yield _layer(name, type(part).__name__, inputs, units, sum(p.numel() for p in own))
-
-
-_WIDTHS = (
-    ("in_features", "in_channels", "input_size", "num_embeddings"),
-    ("out_features", "out_channels", "hidden_size", "embedding_dim"),
-)
-
-
-def _layer(name: str, kind: str, inputs: int | None, units: int | None, parameters: int) -> dict[str, Any]:
-    return {"name": name, "kind": kind, "inputs": inputs, "units": units, "parameters": parameters}
-
-
-def _recurrent_layers(name: str, part: nn.RNNBase) -> Iterator[dict[str, Any]]:
-    ways = 2 if part.bidirectional else 1
-    for k in range(part.num_layers):
-        inputs = part.input_size if k == 0 else ways * part.hidden_size
-        held = sum(p.numel() for n, p in part.named_parameters() if re.search(rf"_l{k}(_reverse)?$", n))
-        twice = sum(p.numel() for n, p in part.named_parameters() if re.search(rf"bias_hh_l{k}(_reverse)?$", n))
-        label = f"{name}.{k}" if part.num_layers > 1 else name
-        parameters = held - (twice if isinstance(part, nn.LSTM | nn.RNN) else 0)
-        yield _layer(
-            label, ("Bi" if ways == 2 else "") + type(part).__name__, inputs, ways * part.hidden_size, parameters
-        )
-
-
-def _initialise_as_keras(module: nn.Module) -> None:
-    """Glorot kernels, orthogonal recurrent kernels, zero biases but the LSTM's forget gate's, which are 1."""
-    for name, weight in module.named_parameters(recurse=False):
-        if "bias" in name:
-            nn.init.zeros_(weight)
-            if (isinstance(module, nn.LSTM) and "bias_ih" in name) or isinstance(module, LayerNormLSTM):
-                with torch.no_grad():
-                    weight[module.hidden_size : 2 * module.hidden_size] = 1.0
-        elif "weight_hh" in name:
-            nn.init.orthogonal_(weight)
-        elif isinstance(module, nn.RNNBase | LayerNormLSTM | nn.Linear | nn.Conv1d | nn.Conv2d):
-            nn.init.xavier_uniform_(weight)
-
-
-def _widths(name: str, widths: Sequence[int]) -> list[int]:
-    good = not isinstance(widths, int | str) and len(widths) > 0
-    if not good or not all(isinstance(w, int | np.integer) and w >= 1 for w in widths):
-        raise InputError(f"{name} must be a sequence of whole numbers of at least 1, was {widths!r}.")
-    return [int(w) for w in widths]
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'s' * (n != 1)}"
-
-
-# Plain modules --------------------------------------------------------------------------------------------------------
-
-
-class _LastStep(nn.Module):
-    """Recurrent layers of one width, the last step's state through one dense layer."""
-
-    cell: ClassVar[Callable[..., nn.RNNBase]]
-    name: ClassVar[str]
-
-    def __init__(
-        self, input_dim: int = 1, hidden_dim: int = 64, num_layers: int = 2, output_dim: int = 1, dropout: float = 0.2
-    ) -> None:
-        super().__init__()
-        self.hidden_dim, self.num_layers = hidden_dim, num_layers
-        between = dropout if num_layers > 1 else 0.0
-        self.add_module(self.name, self.cell(input_dim, hidden_dim, num_layers, batch_first=True, dropout=between))
-        self.fc = nn.Linear(hidden_dim, output_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (batch, output_dim) for windows (batch, time, input_dim)."""
-        return self.fc(self.get_submodule(self.name)(x)[0][:, -1])
-
-
-class LSTMNet(_LastStep):
-    """LSTM layers of one width, then a dense layer on the last step.
-
-    Parameters
-    ----------
-    input_dim : int, default=1
-        Features of a bar.
-    hidden_dim : int, default=64
-        Units of every layer.
-    num_layers : int, default=2
-        Layers.
-    output_dim : int, default=1
-        Outputs.
-    dropout : float, default=0.2
-        Between layers.
-
-    Examples
-    --------
-    >>> LSTMNet(input_dim=5)(torch.zeros(32, 60, 5)).shape
-    torch.Size([32, 1])
-    """
-
-    cell, name = nn.LSTM, "lstm"
-
-
-class GRUNet(_LastStep):
-    """`LSTMNet` with GRU layers; same arguments.
-
-    Examples
-    --------
-    >>> GRUNet(input_dim=5, output_dim=3)(torch.zeros(32, 60, 5)).shape
-    torch.Size([32, 3])
-    """
-
-    cell, name = nn.GRU, "gru"
-
-
-class RNNNet(_LastStep):
-    """`LSTMNet` with plain tanh RNN layers; same arguments.
-
-    Examples
-    --------
-    >>> RNNNet(input_dim=5)(torch.zeros(32, 60, 5)).shape
-    torch.Size([32, 1])
-    """
-
-    cell, name = nn.RNN, "rnn"
-
-
-class StackedLSTM(nn.Module):
-    """LSTM layers of different widths, dropout between them, then a dense layer on the last step.
-
-    Parameters
-    ----------
-    input_dim : int
-        Features of a bar.
-    hidden_dims : sequence of int, default=(64, 32)
-        Units of each layer.
-    output_dim : int, default=1
-        Outputs.
-    dropout : float, default=0.2
-        Between layers.
-
-    Examples
-    --------
-    >>> StackedLSTM(8, hidden_dims=[128, 64, 32])(torch.zeros(4, 30, 8)).shape
-    torch.Size([4, 1])
-    """
-
-    def __init__(
-        self, input_dim: int, hidden_dims: Sequence[int] | None = None, output_dim: int = 1, dropout: float = 0.2
-    ) -> None:
-        super().__init__()
-        self.hidden_dims = [64, 32] if hidden_dims is None else _widths("hidden_dims", hidden_dims)
-        self.num_layers = len(self.hidden_dims)
-        widths = [input_dim, *self.hidden_dims]
-        self.lstm_layers = nn.ModuleList([nn.LSTM(a, b, batch_first=True) for a, b in pairwise(widths)])
-        self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(widths[-1], output_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (batch, output_dim) for windows (batch, time, input_dim)."""
-        for i, layer in enumerate(self.lstm_layers):
-            x = layer(x if i == 0 else self.dropout(x))[0]
-        return self.fc(x[:, -1])
 
 
 # What reaches back ----------------------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def make_engine(model: Any, n_inputs: int, seed: int, threads: int = 1, options:
 
 def network_layers(model: Any, n_inputs: int) -> list[dict[str, Any]]:
     """Return name, kind, inputs, units and parameters of every layer of a model's torch network."""
-    from .nets import layers_of
+    from .counting import layers_of
     from .torch_engine import torch_engine
 
     if model.symbol_embedding and not hasattr(model, "symbols_"):

@@ -16,17 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, SetupError, TrainingError, UnknownName, did_you_mean
+from ..errors import InputError, TrainingError, UnknownName, did_you_mean
 from ..native import core
-
-try:
-    import torch
-    from torch import Tensor, nn
-except ImportError as error:
-    raise SetupError("The torch engine needs torch: pip install 'longshort[torch]'.") from error
-
 from .nets import NETWORKS, Dropout, Network, make_network, seeded
 from .torch_losses import torch_loss
+from .with_torch import Tensor, nn, torch
 
 PRECISIONS = {"fp32": torch.float32, "fp64": torch.float64}
 ROWS, ROWS_ELSEWHERE = 16, 512  # windows predicted together on the processor, on a GPU: always so many

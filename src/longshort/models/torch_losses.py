@@ -12,14 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, SetupError, UnknownName, did_you_mean
-
-try:
-    import torch
-    from torch import Tensor
-    from torch.nn.functional import logsigmoid, softplus
-except ImportError as error:
-    raise SetupError("The torch engine needs torch: pip install 'longshort[torch]'.") from error
+from ..errors import InputError, UnknownName, did_you_mean
+from .with_torch import Tensor, nn, torch
 
 SMALLEST_SIGMA = 1e-6
 LEAST_FREEDOM = 2.001  # of Student's t: below 2 there is no variance
@@ -138,7 +132,7 @@ def _quantile(levels: Sequence[float]) -> TorchLoss:
         raise InputError(f"levels must rise and lie inside (0, 1), was {levels!r}. Write levels=(0.05, 0.5, 0.95).")
 
     def of_samples(outputs: Tensor, targets: Tensor) -> Tensor:
-        steps = torch.cat([outputs[:, :1], softplus(outputs[:, 1:])], dim=1)
+        steps = torch.cat([outputs[:, :1], nn.functional.softplus(outputs[:, 1:])], dim=1)
         error = targets - steps.cumsum(dim=1)
         level = torch.as_tensor(levels, dtype=outputs.dtype, device=outputs.device)
         return torch.maximum(level * error, (level - 1) * error).mean(dim=1)
@@ -148,7 +142,7 @@ def _quantile(levels: Sequence[float]) -> TorchLoss:
 
 def _gaussian() -> TorchLoss:
     def of_samples(outputs: Tensor, targets: Tensor) -> Tensor:
-        sigma = softplus(outputs[:, 1]) + SMALLEST_SIGMA
+        sigma = nn.functional.softplus(outputs[:, 1]) + SMALLEST_SIGMA
         z = (targets[:, 0] - outputs[:, 0]) / sigma
         return sigma.log() + 0.5 * z.square() + 0.5 * math.log(2 * math.pi)
 
@@ -157,8 +151,8 @@ def _gaussian() -> TorchLoss:
 
 def _student_t() -> TorchLoss:
     def of_samples(outputs: Tensor, targets: Tensor) -> Tensor:
-        sigma = softplus(outputs[:, 1]) + SMALLEST_SIGMA
-        freedom = softplus(outputs[:, 2]) + LEAST_FREEDOM
+        sigma = nn.functional.softplus(outputs[:, 1]) + SMALLEST_SIGMA
+        freedom = nn.functional.softplus(outputs[:, 2]) + LEAST_FREEDOM
         z = (targets[:, 0] - outputs[:, 0]) / sigma
         half = 0.5 * (freedom + 1)
         normaliser = torch.lgamma(0.5 * freedom) - torch.lgamma(half) + 0.5 * (freedom * math.pi).log()
@@ -177,7 +171,7 @@ def _cross_entropy(class_weights: Sequence[float] = (), focal: float = 0.0) -> T
     def of_samples(outputs: Tensor, targets: Tensor) -> Tensor:
         label = targets[:, 0].long()
         if outputs.shape[1] == 1:
-            log_p = logsigmoid(torch.where(label == 1, outputs[:, 0], -outputs[:, 0]))
+            log_p = nn.functional.logsigmoid(torch.where(label == 1, outputs[:, 0], -outputs[:, 0]))
         else:
             log_p = outputs.log_softmax(dim=1).gather(1, label[:, None])[:, 0]
         loss = -log_p

@@ -2,16 +2,10 @@
 
 from typing import Any
 
-from ...errors import SetupError
-
-try:
-    import torch
-except ImportError as error:
-    raise SetupError("Networks need torch: pip install 'longshort[torch]'.") from error
-
 from ...models.exchange import from_native
 from ...models.nets import GRUNet, LSTMNet, StackedLSTM
 from ...models.torch_engine import choose_device
+from ...models.with_torch import nn, torch
 
 __all__ = ["GRUNet", "LSTMNet", "StackedLSTM", "device_of", "module_of"]
 
@@ -21,7 +15,7 @@ def device_of(network: str) -> torch.device:
     return torch.device("cpu") if network == "lstm" else choose_device("auto")
 
 
-def module_of(settings: dict[str, Any], weights: dict[str, Any], n_features: int, stacked: bool) -> torch.nn.Module:
+def module_of(settings: dict[str, Any], weights: dict[str, Any], n_features: int, stacked: bool) -> nn.Module:
     """Return trained weights as the module puffin would hold, in evaluation mode.
 
     Parameters
