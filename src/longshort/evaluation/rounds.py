@@ -14,7 +14,7 @@ from ..bars import require_bars
 from ..errors import ArtifactError, LongshortError, NotEnoughData, NotFitted
 from ..forecast import FitsInSteps
 from ..models import fleet
-from ..models.ensemble import MemberFit
+from ..models.members import MemberFit
 from ..models.network import row_of
 from .fitting import Job
 from .gains import Gains, score_of
@@ -172,7 +172,7 @@ class TunedFitting:
         best = self.space.candidate(Trials(self.trials).best.params)
         if self.model.seeds is not None and isinstance(best, FitsInSteps):
             best = best.with_seeds(self.model.seeds)
-        self.final = MemberFit("the chosen configuration", best, self.bars, self.start)
+        self.final = MemberFit("The chosen configuration", best, self.bars, self.start)
 
 
 class Attempt:

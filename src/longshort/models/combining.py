@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import NotEnoughData
+
 if TYPE_CHECKING:
     from ..bars import Bars
 
@@ -252,16 +254,40 @@ class Diversity:
         return "\n".join(lines)
 
 
-def origin_of(target: Any, bars: "Bars") -> np.ndarray | float:
-    """Return what needs no model, (n_bars, n_symbols) or one number: last close, even odds, no change."""
+def origin_of(target: Any, bars: "Bars", first: int = 0) -> np.ndarray | float:
+    """Return what needs no model, from row `first` on or one number: last close, even odds, no change."""
     if target.kind == "close":
-        return np.asarray(bars.adjusted("close"))
+        return np.asarray(bars.adjusted("close"))[first:]
     return 0.5 if target.kind == "direction" else 0.0
 
 
 def relative(target: Any, values: np.ndarray, origin: np.ndarray | float) -> np.ndarray:
     """Return values as changes from the origin; those of prices as shares of it."""
     return values / origin - 1.0 if target.kind == "close" else values - origin
+
+
+def samples_of(
+    target: Any, outcome: np.ndarray, said: Sequence[np.ndarray], origin: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return outcomes (n,) and forecasts (n, n_members) as changes from the origin, where all are known."""
+    values = np.stack([relative(target, v, origin) for v in said], axis=-1)
+    came = relative(target, outcome, origin)
+    known = np.isfinite(values).all(axis=-1) & np.isfinite(came)
+    return came[known], values[known]
+
+
+def diversity_of(
+    names: list[str], rule: Combination, target: Any, outcome: np.ndarray, said: list, origin: Any
+) -> Diversity:
+    """Measure how members differ on the rows where all forecasts and the outcome are known."""
+    came, values = samples_of(target, outcome, said, origin)
+    if not len(came):
+        raise NotEnoughData(
+            "No row has both an outcome and a forecast of every member. Pass bars that go on after start, "
+            "long enough for the longest window."
+        )
+    joined = rule(list(values.T))
+    return Diversity.of(names, rule, came, values, joined)
 
 
 def _total(said: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:

@@ -26,7 +26,7 @@ from ..features import FeatureSet, volatility
 from ..forecast import FitsInSteps, Forecast, Forecaster, ForecastRow, Seeded, target_of
 from . import fleet
 from .combining import origin_of
-from .ensemble import MemberFit
+from .members import MemberFit
 from .network import row_of
 from .parameters import Parameters
 from .readiness import ready_cells
@@ -279,7 +279,7 @@ class Conformal(Parameters):
                 f"normalise='std' needs a forecaster that says its deviation, but {type(self.forecaster).__name__} "
                 "says none. Use LSTM(loss='gaussian') or normalise='volatility'."
             )
-        close = np.asarray(origin_of(self.target, bars))[first:] if self.target.kind == "close" else None
+        close = np.asarray(origin_of(self.target, bars, first)) if self.target.kind == "close" else None
         recent = None
         if self.normalise == "volatility":
             recent = np.asarray(RECENT.compute(bars))[first:, :, 0]

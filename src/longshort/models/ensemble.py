@@ -5,19 +5,20 @@ learn weights hold back the last part of the decision rows: members fitted on th
 weights are learned there, and all members are then fitted on everything. A forecast exists where every member has one.
 """
 
-import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..bars import require_bars
-from ..errors import InputError, LongshortError, NotEnoughData, NotFitted, TrainingError, UnknownName, did_you_mean
-from ..forecast import FitsInSteps, Forecast, Forecaster, ForecastRow, Seeded, row_of_parts, target_of
+from ..errors import InputError, NotFitted, UnknownName, did_you_mean
+from ..forecast import FitsInSteps, Forecast, Forecaster, ForecastRow, Seeded, target_of
 from . import fleet
-from .combining import COMBINE, LEARNED, Combination, Diversity, learn, origin_of, relative
-from .fits import part_of_a_fit, remember_fit
+from .combining import COMBINE, Combination, Diversity, diversity_of, origin_of
+from .ensemble_fitting import EnsembleFitting
+from .ensemble_streaming import EnsembleStream
+from .fits import remember_fit
 from .network import mean_of_seeds, row_of
 from .parameters import Parameters
 from .readiness import ready_cells
@@ -264,7 +265,7 @@ class Ensemble(Parameters):
         remember_fit(self, bars)
         return self
 
-    def fitting(self, bars: "Bars", start: Any = None) -> "EnsembleFitting":
+    def fitting(self, bars: "Bars", start: Any = None) -> EnsembleFitting:
         """Prepare a fit that advances by steps, for a fleet; self is left untouched."""
         return EnsembleFitting(self.with_params(), bars, start)
 
@@ -278,7 +279,7 @@ class Ensemble(Parameters):
         """
         said = self.predict_members(bars, start)
         first = next(iter(said.values()))
-        mean, extras = self.joined(list(said.values()), self._origin(bars, start))
+        mean, extras = self.joined(list(said.values()), origin_of(self.target, bars, row_of(bars, start)))
         if self.combine == "median" and self._n_seeds() > 1:
             mean = mean_of_seeds(self.predict_seeds(bars, start))
         ends = [forecast.for_time for forecast in said.values() if forecast.for_time is not None]
@@ -300,12 +301,12 @@ class Ensemble(Parameters):
         """
         self._check_fitted()
         require_bars(bars, "predict")
-        origin = self._origin(bars, start)
+        origin = origin_of(self.target, bars, row_of(bars, start))
         if self.seeds is None:
-            return self._join([m.predict(bars, start).mean for m in self.members_.values()], origin)[None]
+            return self.combination_([m.predict(bars, start).mean for m in self.members_.values()], origin)[None]
         said = [_every_seed(member, bars, start) for member in self.members_.values()]
         n = max(len(values) for values in said)
-        return self._join([np.repeat(v, n, axis=0) if len(v) == 1 else v for v in said], origin)
+        return self.combination_([np.repeat(v, n, axis=0) if len(v) == 1 else v for v in said], origin)
 
     def spread(self, bars: "Bars", start: Any = None) -> np.ndarray:
         """Return how far the members stand apart at every bar, (n_rows, n_symbols): their weighted deviation."""
@@ -317,10 +318,10 @@ class Ensemble(Parameters):
         said = self.predict_members(bars, start)
         means = [forecast.mean for forecast in said.values()]
         first = row_of(bars, start)
-        outcome, origin = self.target.compute(bars)[first:], self._origin(bars, start)
-        return _diversity(list(said), self.combination_, self.target, outcome, means, origin)
+        outcome, origin = self.target.compute(bars)[first:], origin_of(self.target, bars, first)
+        return diversity_of(list(said), self.combination_, self.target, outcome, means, origin)
 
-    def stream(self, bars: "Bars | None" = None) -> "EnsembleStream":
+    def stream(self, bars: "Bars | None" = None) -> EnsembleStream:
         """Return a stream that answers row by row what `predict` would; all members must stream."""
         self._check_fitted()
         return EnsembleStream(self, bars)
@@ -336,15 +337,8 @@ class Ensemble(Parameters):
             elif name.startswith("probabilities/") or name == "position":
                 extras[name] = self.combination_.pool(values)
             elif name != "covariance":
-                extras[name] = self._join(values, origin)
-        return self._join(means, origin), extras
-
-    def _join(self, values: Sequence[np.ndarray], origin: np.ndarray | float) -> np.ndarray:
-        return self.combination_(values, origin)
-
-    def _origin(self, bars: "Bars", start: Any) -> np.ndarray | float:
-        origin = origin_of(self.target, bars)
-        return origin[row_of(bars, start) :] if isinstance(origin, np.ndarray) else origin
+                extras[name] = self.combination_(values, origin)
+        return self.combination_(means, origin), extras
 
     def _n_seeds(self) -> int:
         return 1 if self.seeds is None else self.seeds
@@ -368,249 +362,6 @@ class Ensemble(Parameters):
         from .nesting import load_ensemble
 
         return load_ensemble(cls, directory)
-
-
-class EnsembleFitting:
-    """The fits of all members, and of their early copies where weights are learned; all may run at the same time."""
-
-    def __init__(self, model: Ensemble, bars: "Bars", start: Any = None):
-        require_bars(bars, "fit")
-        self.model, self.bars, self.start = model, bars, start
-        self.final = {n: MemberFit(n, m, bars, start) for n, m in model.unfitted.items()}
-        self.early: dict[str, MemberFit] = {}
-        self.first_held = 0
-        if model.combine in LEARNED:
-            self.first_held = self._first_held_row()
-            early = bars.until(int(bars.time[self.first_held - 1]))
-            self.early = {n: MemberFit(n, m, early, start) for n, m in model.unfitted.items()}
-
-    def _first_held_row(self) -> int:
-        """The first of the latest decision rows, on which weights are learned."""
-        model, bars = self.model, self.bars
-        cells = model.ready(bars) & np.isfinite(model.target.compute(bars))
-        cells[: row_of(bars, self.start)] = False
-        rows = np.flatnonzero(cells.any(axis=1))
-        n_held = round(model.validation * len(rows))
-        if n_held < 10 or n_held >= len(rows):
-            raise NotEnoughData(
-                f"validation={model.validation} of {len(rows)} decision rows leaves {n_held} to learn weights on; at "
-                "least 10 are needed, and some to train before them. Load more bars, or use combine='mean'."
-            )
-        return int(rows[len(rows) - n_held])
-
-    def parts(self) -> "list[MemberFit]":
-        """Return the fits that are not done."""
-        return [fit for fit in (*self.early.values(), *self.final.values()) if not fit.done]
-
-    def step(self) -> bool:
-        """Do one unit of work of one member; return True when all are done."""
-        waiting = self.parts()
-        if waiting:
-            waiting[0].step()
-        return not self.parts()
-
-    @property
-    def fraction(self) -> float:
-        """How far along, from 0 to 1."""
-        fits = [*self.early.values(), *self.final.values()]
-        return sum(fit.fraction for fit in fits) / len(fits)
-
-    @property
-    def result(self) -> Ensemble:
-        """The fitted ensemble."""
-        if self.parts():
-            raise NotFitted("This fit is not done: call step() until it returns True.")
-        model = self.model
-        model.members_ = {name: fit.result for name, fit in self.final.items()}
-        model.combination_, model.diversity_ = Combination.equal(model.combine, len(self.final)), None
-        if self.early:
-            self._learn_weights()
-        histories = [h for m in model.members_.values() for h in getattr(m, "histories_", ())]
-        if histories:
-            model.histories_, model.history_ = histories, histories[0]  # type: ignore[attr-defined]
-        return model
-
-    def _learn_weights(self) -> None:
-        model, bars, first = self.model, self.bars, self.first_held
-        held = int(bars.time[first])
-        said = []
-        for name, fit in self.early.items():
-            with _blaming(name):
-                said.append(fit.result.predict(bars, start=held).mean)
-        outcome, origin = model.target.compute(bars)[first:], model._origin(bars, held)
-        samples = _samples(model.target, outcome, said, origin)
-        if len(samples[0]) < 10:
-            raise NotEnoughData(
-                f"Weights need at least 10 outcomes that all members forecast, but only {len(samples[0])} of the "
-                f"{len(outcome)} held-back rows have them. Load more bars, or use combine='mean'."
-            )
-        model.combination_ = learn(model.combine, *samples, model.shrinkage)
-        model.diversity_ = _diversity(list(self.early), model.combination_, model.target, outcome, said, origin)
-
-
-class MemberFit:
-    """The fit of one member, in its steps or in one; a failure names the member."""
-
-    def __init__(self, name: str, forecaster: Any, bars: "Bars", start: Any):
-        self.name, self.forecaster, self.bars, self.start = name, forecaster, bars, start
-        self.fitting: Any = None
-        self.done = False
-        self.result: Any = None
-
-    @property
-    def fraction(self) -> float:
-        """How far along, from 0 to 1."""
-        return 1.0 if self.done else float(getattr(self.fitting, "fraction", 0.0))
-
-    def parts(self) -> "list[NamedPart]":
-        """Return the trainings that may run at the same time before the next `step`."""
-        parts = self.fitting.parts() if isinstance(self.fitting, fleet.Parted) else ()
-        return [NamedPart(self.name, part) for part in parts]
-
-    def step(self) -> bool:
-        """Do one unit of work; return True when the member is fitted."""
-        with _blaming(self.name):
-            if not isinstance(self.forecaster, FitsInSteps):
-                with part_of_a_fit():
-                    self.result = self.forecaster.fit(self.bars, start=self.start)
-            elif self.fitting is None:
-                self.fitting = self.forecaster.fitting(self.bars, self.start)
-                return False
-            elif not self.fitting.step():
-                return False
-            else:
-                self.result = self.fitting.result
-        self.done, self.fitting = True, None
-        return True
-
-
-class NamedPart:
-    """A part of a member's fit."""
-
-    def __init__(self, name: str, task: Any):
-        self.name, self.task = name, task
-
-    def parts(self) -> "list[NamedPart]":
-        """Return the part's own parts."""
-        parts = self.task.parts() if isinstance(self.task, fleet.Parted) else ()
-        return [NamedPart(self.name, part) for part in parts]
-
-    def step(self) -> bool:
-        """Advance; return True when done."""
-        with _blaming(self.name):
-            return self.task.step()
-
-
-class EnsembleStream:
-    """A fitted `Ensemble`, fed row by row: the members' streams, combined.
-
-    Parameters
-    ----------
-    model : Ensemble
-        Fitted; every member must have `stream`.
-    bars : Bars, optional
-        History to warm up with.
-    """
-
-    def __init__(self, model: Ensemble, bars: "Bars | None" = None):
-        for name, member in model.members_.items():
-            if not hasattr(member, "stream"):
-                raise InputError(
-                    f"Member {name!r} ({type(member).__name__}) has no stream. Call predict(bars) instead."
-                )
-        if model.combine == "median" and model._n_seeds() > 1:
-            raise InputError("A median over several seeds cannot be streamed. Fit with seeds=None.")
-        self._model, self._streams = model, [member.stream(bars) for member in model.members_.values()]
-        self.symbols = self._streams[0].symbols
-        self._close = None
-        if model.combine == "stacking" and model.target.kind == "close":
-            from ..features import FeatureSet, field
-
-            self._close = FeatureSet([field("close")]).stepper(self.symbols)
-            for i in range(0 if bars is None else len(bars)):
-                self._close.step(bars.row(i))  # type: ignore[union-attr]
-
-    def step(self, row: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Take one closed row (as `Bars.row` gives it) and return the forecasts, (n_symbols,)."""
-        origin = self._origin(row)
-        return self._model._join([stream.step(row) for stream in self._streams], origin)
-
-    def forecast(self, row: Mapping[str, np.ndarray]) -> ForecastRow:
-        """Take one closed row and return everything that `predict` says of it."""
-        origin = self._origin(row)
-        mean, extras = self._model.joined([stream.forecast(row) for stream in self._streams], origin)
-        return row_of_parts(self._model.target.info, {"mean": mean, **extras})
-
-    def _origin(self, row: Mapping[str, np.ndarray]) -> Any:
-        if self._close is not None:
-            return np.array(self._close.step(row))[:, 0]
-        return 0.5 if self._model.target.kind == "direction" else 0.0
-
-    def settle(self) -> None:
-        """Do now, between two rows, what the next forecast would otherwise have to wait for."""
-        for stream in self._streams:
-            stream.settle()
-
-    def snapshot(self) -> dict[str, np.ndarray]:
-        """Return everything the next forecasts depend on, as named arrays; see `Stream.snapshot`."""
-        out = {} if self._close is None else {"close": np.frombuffer(self._close.snapshot()["state"], np.uint8)}
-        for name, stream in self._members():
-            out |= {f"{name}.{key}": array for key, array in stream.snapshot().items()}
-        return out
-
-    def restore(self, snapshot: Mapping[str, np.ndarray]) -> "EnsembleStream":
-        """Continue from a snapshot of a stream of the same ensemble and symbols, with the same bits; return self."""
-        if self._close is not None and "close" not in snapshot:
-            raise InputError("The snapshot lacks 'close': it was taken from another ensemble. Take it again.")
-        for name, stream in self._members():
-            own = {key.removeprefix(f"{name}."): array for key, array in snapshot.items() if key.startswith(f"{name}.")}
-            stream.restore(own)
-        if self._close is not None:
-            self._close.restore(self._close.snapshot() | {"state": np.asarray(snapshot["close"], np.uint8).tobytes()})
-        return self
-
-    def _members(self) -> list[tuple[str, Any]]:
-        """Return the members' streams by name."""
-        members = list(zip(self._model.members_, self._streams, strict=True))
-        for name, stream in members:
-            if not hasattr(stream, "snapshot"):
-                raise InputError(f"The stream of member {name!r} cannot be kept ({type(stream).__name__}). Warm it up.")
-        return members
-
-
-@contextlib.contextmanager
-def _blaming(name: str) -> Iterator[None]:
-    """Say which member failed, in an error of the same class where it is one of ours; nothing where it has no name."""
-    try:
-        yield
-    except Exception as error:
-        if not name:
-            raise
-        kind = type(error) if isinstance(error, LongshortError) else TrainingError
-        raise kind(f"Member {name!r} of the ensemble failed: {error}") from error
-
-
-def _samples(
-    target: Any, outcome: np.ndarray, said: Sequence[np.ndarray], origin: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return outcomes (n,) and forecasts (n, n_members) as changes from the origin, where all are known."""
-    values = np.stack([relative(target, v, origin) for v in said], axis=-1)
-    came = relative(target, outcome, origin)
-    known = np.isfinite(values).all(axis=-1) & np.isfinite(came)
-    return came[known], values[known]
-
-
-def _diversity(
-    names: list[str], rule: Combination, target: Any, outcome: np.ndarray, said: list, origin: Any
-) -> Diversity:
-    came, values = _samples(target, outcome, said, origin)
-    if not len(came):
-        raise NotEnoughData(
-            "No row has both an outcome and a forecast of every member. Pass bars that go on after start, "
-            "long enough for the longest window."
-        )
-    joined = rule(list(values.T))
-    return Diversity.of(names, rule, came, values, joined)
 
 
 def _every_seed(member: Any, bars: "Bars", start: Any) -> np.ndarray:
