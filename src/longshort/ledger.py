@@ -281,6 +281,17 @@ class Ledger:
         """The JSON lines file, None in memory."""
         return None if self.path is None else self.path / "ledger.jsonl"
 
+    def is_same(self, other: "Ledger") -> bool:
+        """Whether both write into the same chain."""
+        return self is other or (self.path is not None and other.path is not None and _same(self.path, other.path))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy or a pickle has a lock of its own; who read what before stays here."""
+        return {**vars(self), "_thread_lock": None, "_before": None, "_checked": (b"", [])}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"_thread_lock": threading.RLock()})
+
     def record(self, kind: str, **facts: Any) -> Record:
         """Append one record and return it once it is safe on disk.
 
@@ -532,6 +543,10 @@ def _check_chain(records: list[Record], name: str, known: int = 0) -> None:
         if digest_of(r._body()) != r.digest:
             raise LedgerError(f"{name}: line {i + 1} was edited: its digest does not fit. Restore it from a backup.")
         previous = r.digest
+
+
+def _same(a: Path, b: Path) -> bool:
+    return os.path.abspath(a) == os.path.abspath(b)
 
 
 def _head_count(head: Path) -> int:

@@ -1,5 +1,7 @@
 """What the ledger remembers of trials, and what studies ask of it: levels, deflation, overfitting, seals."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,34 @@ def test_selection_is_judged_from_the_scores_of_all_that_was_tried():
     assert 0.05 < found["probability_of_overfitting"] <= 1
     assert found == studies[0].verdict().details["selection"]
     assert any("Of 8 configurations scored on these rows" in line for line in studies[0].verdict().remarks)
+
+
+def test_a_study_asked_outside_its_project_knows_what_was_tried_there(own_ledger):
+    """The first of eight, asked after the project was left: its rows were tried eight times, wherever one stands."""
+    studies = [guess(seed) for seed in range(8)]
+    inside = studies[0].verdict().details
+    fresh = pickle.loads(pickle.dumps(guess(0)))
+    with ledger.aside():
+        for study in (studies[1], fresh):
+            found = study.verdict().details
+            assert (found["tried"], found["level"]) == (8, inside["level"])
+            assert found["selection"]["trials"] == 8
+            assert found["money"]["trials"] == 8
+            assert found["money"]["deflated_benchmark"] == pytest.approx(inside["money"]["deflated_benchmark"])
+            assert f"8 configurations were tried on these rows ({own_ledger.where})" in study.verdict().sentence
+
+
+def test_what_two_ledgers_hold_counts_together(own_ledger, tmp_path):
+    study = [guess(seed) for seed in range(3)][0]
+    ledger.plan(4)
+    with ledger.project(tmp_path / "elsewhere") as other:
+        guess(2)  # the same as there
+        guess(3)
+        found = study.verdict().details
+        assert (found["tried"], found["planned"], found["selection"]["trials"]) == (4, 4, 4)
+        assert found["trials_where"] == f"{own_ledger.where} and {other.where}"
+    with ledger.project(own_ledger.path):  # another object, the same chain
+        assert guess(1).verdict().details["trials_where"] == own_ledger.where
 
 
 def test_three_trials_are_too_few_for_a_probability_of_overfitting():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..bars import Bars
 
 SEALING = ("walk_forward", "lookback_sweep")
+Books = Sequence[ledger.Ledger]
 
 
 def remember_trial(
@@ -68,7 +69,9 @@ def remember_trial(
     )
 
 
-def tried(symbols: Iterable[str], first: int, last: int, configuration: Mapping[str, Any]) -> int:
+def tried(
+    symbols: Iterable[str], first: int, last: int, configuration: Mapping[str, Any], books: Books | None = None
+) -> int:
     """Return how many configurations were scored on these rows, this one included.
 
     Parameters
@@ -80,20 +83,28 @@ def tried(symbols: Iterable[str], first: int, last: int, configuration: Mapping[
     configuration : mapping
         Of the study that asks. The trials of a search it makes itself do not count against it, also where the same
         search was made on all rows.
+    books : sequence of Ledger, optional
+        Where to look; in the ledger in force by default.
     """
     own, searches = ledger.digest_of(configuration), {_digest_of_search(s) for s in _searches(configuration)}
-    facts = [f for f in _scored_on(symbols, first, last) if f.get("search") not in searches]
+    facts = [f for f in _scored_on(symbols, first, last, books) if f.get("search") not in searches]
     return 1 + len({f.get("config", f["trial"]) for f in facts} - {own})
 
 
-def sharpes(bars_per_year: float) -> tuple[float, ...]:
+def counted(books: Books) -> tuple[int, str]:
+    """Return how many configurations these ledgers hold together, and where they are."""
+    where = [book.where for book in books if book.trials()] or [books[-1].where]
+    return len({facts["trial"] for facts in _trials(books)}), " and ".join(where)
+
+
+def sharpes(bars_per_year: float, books: Books | None = None) -> tuple[float, ...]:
     """Return the Sharpe ratios that all trials left, per bar of a market with so many bars a year.
 
     Hourly and daily ones are made comparable through the year. Of a configuration tried again on longer bars the last
     one counts.
     """
     found = {}
-    for facts in _trials():
+    for facts in _trials(books):
         sharpe, per_year = facts.get("sharpe"), facts.get("bars_per_year", bars_per_year)
         if _number(sharpe) and _number(per_year) and per_year > 0:
             ratio = per_year / bars_per_year
@@ -101,7 +112,9 @@ def sharpes(bars_per_year: float) -> tuple[float, ...]:
     return tuple(found.values())
 
 
-def others(symbols: Iterable[str], time: np.ndarray, target: str, own: str) -> list[Scores]:
+def others(
+    symbols: Iterable[str], time: np.ndarray, target: str, own: str, books: Books | None = None
+) -> list[Scores]:
     """Return the score series of the other configurations tried on these rows, each from its latest bars.
 
     Volatilities are compared with volatilities only: their gains are of another size than those of prices and returns.
@@ -116,11 +129,15 @@ def others(symbols: Iterable[str], time: np.ndarray, target: str, own: str) -> l
         Kind of what is forecast.
     own : str
         Digest of the configuration that asks.
+    books : sequence of Ledger, optional
+        Where to look; in the ledger in force by default.
     """
-    facts = _scored_on(symbols, int(time[0]), int(time[-1]))
-    alike = [f for f in facts if (f.get("target") == "volatility") == (target == "volatility")]
-    found = series_of(alike, own, ledger.current())
-    return [one for one in found if one.covers(time)]
+    found = {}
+    for book in books or [ledger.current()]:
+        facts = _scored_on(symbols, int(time[0]), int(time[-1]), [book])
+        alike = [f for f in facts if (f.get("target") == "volatility") == (target == "volatility")]
+        found |= {one.config: one for one in series_of(alike, own, book)}
+    return [one for one in found.values() if one.covers(time)]
 
 
 def series_of(trials: Iterable[Mapping[str, Any]], own: str, book: ledger.Ledger) -> list[Scores]:
@@ -203,17 +220,19 @@ def search_fact(search: Mapping[str, Any]) -> dict[str, str]:
 # -------------------------------------------------------------------------------------------------------------- helpers
 
 
-def _trials() -> list[Mapping[str, Any]]:
-    return [record.facts for record in ledger.current().records(ledger.TRIAL)]
+def _trials(books: Books | None = None) -> list[Mapping[str, Any]]:
+    return [record.facts for book in books or [ledger.current()] for record in book.records(ledger.TRIAL)]
 
 
-def _scored_on(symbols: Iterable[str], first: int, last: int) -> list[Mapping[str, Any]]:
+def _scored_on(
+    symbols: Iterable[str], first: int, last: int, books: Books | None = None
+) -> list[Mapping[str, Any]]:
     """The trials whose forecasts were scored on rows of these symbols in this span; nothing written by hand.
 
     A backtest says what was done with forecasts; the study that made them counts already.
     """
     wanted, found = set(symbols), []
-    for facts in (f for f in _trials() if f.get("what") != "backtest"):
+    for facts in (f for f in _trials(books) if f.get("what") != "backtest"):
         begin, end, names = facts.get("first"), facts.get("last"), facts.get("symbols")
         if not (isinstance(begin, int) and isinstance(end, int) and isinstance(names, list)):
             continue

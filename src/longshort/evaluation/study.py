@@ -23,7 +23,7 @@ from .earnings import bars_per_year
 from .evidence import Evidence, Verdict
 from .fitting import Job, collect, copies, frozen, load_calendar, rival_values
 from .judged import decision_rows, information_free, next_returns
-from .remembering import closes_at, look, others, remember_trial, sharpes
+from .remembering import closes_at, counted, look, others, remember_trial, sharpes
 from .remembering import tried as tried_on
 from .scale import check_parallel, run_jobs
 from .scores import Scores
@@ -158,7 +158,8 @@ def _remember(study: "Study") -> "Study":
     spans = [(fold.test_start, fold.test_end) for fold in study.folds]
     seen = {"bars": study.bars.digest, "closes": closes_at(study.bars, spans[0][0])}
     reads = look("walk_forward", study.symbols, spans, study.configuration["forecaster"], **seen)
-    study = replace(study, trials=trials, trials_where=ledger.current().where, reads=reads)
+    book = ledger.current()
+    study = replace(study, trials=trials, trials_where=book.where, reads=reads, book=book)
     return replace(study, **study.counts())
 
 
@@ -197,6 +198,8 @@ class Study:
         Different configurations tried up to this one, and where that was counted.
     tried, planned, reads, others
         Configurations scored on these rows, as many as a plan named, looks at the rows, score series of the others.
+    book : Ledger, optional
+        Where it was recorded; asked again with every verdict, whichever ledger is then in force. Not saved.
 
     Examples
     --------
@@ -232,6 +235,7 @@ class Study:
     others: tuple[Scores, ...] = ()
     reads: int = 1
     choices: list[dict[str, Any] | None] = field(default_factory=list)
+    book: ledger.Ledger | None = None
 
     @property
     def time(self) -> np.ndarray:
@@ -295,25 +299,31 @@ class Study:
         return self._verdicts[key]
 
     def counts(self) -> dict[str, Any]:
-        """Return `tried`, `planned`, `trials`, `trials_where`, `trial_sharpes` as known by now, by the ledger too."""
-        first, last, book = int(self.time[0]), int(self.time[-1]), ledger.current()
+        """Return `tried`, `planned`, `trials`, `trials_where`, `trial_sharpes` as known by now, by the ledgers too."""
+        first, last, books = int(self.time[0]), int(self.time[-1]), self._books()
         known = max(((c["tried"], c["planned"]) for c in self._counts.values()), default=(1, 0))
-        tried = max(self.tried, known[0], tried_on(self.symbols, first, last, self.configuration))
-        planned = max(self.planned, known[1], book.planned)
+        tried = max(self.tried, known[0], tried_on(self.symbols, first, last, self.configuration, books))
+        planned = max(self.planned, known[1], *(book.planned for book in books))
         if (tried, planned) not in self._counts:
             found = {"trials": self.trials, "trials_where": self.trials_where}
             if tried > self.tried:
-                found = {"trials": max(self.trials, book.trials()), "trials_where": book.where}
-            here = sharpes(bars_per_year(self.time)) if tried > self.tried or not self.trial_sharpes else ()
+                n, where = counted(books)
+                found = {"trials": max(self.trials, n), "trials_where": where}
+            here = sharpes(bars_per_year(self.time), books) if tried > self.tried or not self.trial_sharpes else ()
             found["trial_sharpes"] = max(self.trial_sharpes, here, key=len)
             self._counts[tried, planned] = {"tried": tried, "planned": planned, **found}
         return dict(self._counts[tried, planned])
 
     def tried_scores(self) -> list[Scores]:
         """Return the score series of the other configurations tried on these rows, as far as anybody kept them."""
-        kept = {one.config: one for one in self.others}
-        here = others(self.symbols, self.time, self.target.info.kind, ledger.digest_of(self.configuration))
+        kept, own = {one.config: one for one in self.others}, ledger.digest_of(self.configuration)
+        here = others(self.symbols, self.time, self.target.info.kind, own, self._books())
         return list((kept | {one.config: one for one in here}).values())
+
+    def _books(self) -> list[ledger.Ledger]:
+        """The ledger in force and the one it was recorded in, where that is another."""
+        now = ledger.current()
+        return [now] if self.book is None or self.book.is_same(now) else [self.book, now]
 
     @cached_property
     def _counts(self) -> dict[tuple[int, int], dict[str, Any]]:
