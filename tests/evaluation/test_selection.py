@@ -14,6 +14,94 @@ def test_deflated_sharpe_gives_the_number_of_its_authors():
     assert s._probability(2.5 / np.sqrt(250), benchmark, 1250, -3.0, 10.0) == pytest.approx(0.9004, abs=2e-4)
 
 
+def test_the_probabilistic_sharpe_gives_the_numbers_of_its_authors():
+    """Bailey and Lopez de Prado (2012), section 5: a hedge fund with an annual SR of 1.59 over 24 months, skewness
+    -2.448, kurtosis 10.164: 0.913 that it is above zero, where normal returns would give 0.982."""
+    monthly = 1.59 / np.sqrt(12)
+    assert s._probability(monthly, 0.0, 24, -2.448, 10.164) == pytest.approx(0.913, abs=1e-3)
+    assert s._probability(monthly, 0.0, 24, 0.0, 3.0) == pytest.approx(0.982, abs=1e-3)
+
+
+def test_the_probabilistic_sharpe_follows_its_formula_from_the_returns_on():
+    from scipy import stats
+
+    r = np.random.default_rng(3).gamma(2.0, size=300) - 1.9
+    ratio, benchmark = r.mean() / r.std(ddof=1), 0.02
+    error = np.sqrt((1 - stats.skew(r) * ratio + (stats.kurtosis(r, fisher=False) - 1) / 4 * ratio**2) / 299)
+    found = s.probabilistic_sharpe(r, benchmark)
+    assert found.probability == pytest.approx(stats.norm.cdf((ratio - benchmark) / error), rel=1e-10)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-3, 1e200])
+def test_a_sharpe_ratio_has_no_scale(size):
+    r = np.random.default_rng(0).standard_t(3, size=250)
+    assert s.probabilistic_sharpe(size * r).probability == pytest.approx(s.probabilistic_sharpe(r).probability)
+
+
+def test_a_few_wins_that_make_the_variance_vanish_prove_nothing():
+    """2 % of days win, the rest earn a little: g4 = 1 + g3^2, and with SR = 2 / g3 the published variance is
+    (1 - g3 SR / 2)^2 = 0, so any benchmark just below would be passed with certainty."""
+    won = np.zeros(500)
+    won[::50] = 1.0
+    share = 0.02
+    skewness = (1 - 2 * share) / np.sqrt(share * (1 - share))
+    returns = won - share + 2 / skewness * won.std(ddof=1)
+    found = s.probabilistic_sharpe(returns, 0.28)
+    assert (found.sharpe, found.kurtosis) == pytest.approx((2 / skewness, 1 + skewness**2))
+    assert np.isnan(found.probability)
+    lottery = s.probabilistic_sharpe(np.where(np.arange(500) == 100, 1.0, 0.0))  # the least that one win can do: 1/4
+    assert lottery.probability == pytest.approx(0.977, abs=1e-3)
+
+
+def test_returns_that_are_all_the_same_prove_nothing():
+    assert np.isnan(s.probabilistic_sharpe(np.full(100, 0.001)).probability)
+    assert np.isnan(s.deflated_sharpe(np.zeros(100), [0.1, 0.2]).probability)
+
+
+@pytest.mark.parametrize("n", [5, 50, 200])
+def test_the_deflated_probability_of_luck_scatters_as_the_formula_says(n):
+    """Exactly, of N independent standard normal ratios: P(deflated > p) = 1 - Phi(z_N + Phi^-1(p))^N."""
+    from scipy.stats import norm
+
+    expected = s.expected_max_sharpe(n, 1.0)
+    best = np.random.default_rng(n).normal(size=(20_000, n)).max(axis=1)
+    deflated = norm.cdf(best - expected)
+    for p in (0.5, 0.6, 0.9):
+        assert np.mean(deflated > p) == pytest.approx(1 - norm.cdf(expected + norm.ppf(p)) ** n, abs=0.011)
+    exact = 1 - norm.cdf(s.expected_max_sharpe(200, 1.0) + norm.ppf([0.5, 0.6, 0.95])) ** 200
+    assert exact == pytest.approx([0.434, 0.224, 0.00103], abs=5e-4)  # what the docs say
+    assert norm.cdf(norm.ppf(0.5 ** (1 / 200)) - s.expected_max_sharpe(200, 1.0)) == pytest.approx(0.474, abs=5e-4)
+
+
+def test_fewer_trials_than_sharpe_ratios_are_no_fewer_trials():
+    returns = np.random.default_rng(1).normal(0.001, 0.01, size=300)
+    tried = np.linspace(-0.1, 0.1, 50).tolist()
+    assert s.deflated_sharpe(returns, tried, trials=3) == s.deflated_sharpe(returns, tried)
+    assert s.deflated_sharpe(returns, tried, trials=80).trials == 80
+
+
+@pytest.mark.parametrize("trials", [0, -1, 2.5, True, float("nan")])
+def test_trials_are_counted_in_whole_numbers(trials):
+    for call in (
+        lambda: s.expected_max_sharpe(trials, 1.0),
+        lambda: s.deflated_sharpe(np.arange(10.0), [0.1, 0.2], trials),
+        lambda: s.minimum_backtest_length(trials),
+    ):
+        with pytest.raises(InputError, match="trials must be a whole number of at least 1"):
+            call()
+
+
+@pytest.mark.parametrize("variance", [-1e-9, float("nan")])
+def test_a_variance_is_a_number_of_at_least_zero(variance):
+    with pytest.raises(InputError, match="variance of Sharpe ratios"):
+        s.expected_max_sharpe(10, variance)
+
+
+def test_a_benchmark_is_a_number():
+    with pytest.raises(InputError, match="benchmark must be a finite Sharpe ratio"):
+        s.probabilistic_sharpe(np.arange(10.0), float("nan"))
+
+
 def test_five_years_allow_forty_five_trials():
     """Bailey, Borwein, Lopez de Prado and Zhu (2014): with five years no more than 45 independent configurations."""
     assert s.minimum_backtest_length(45) < 5.05
