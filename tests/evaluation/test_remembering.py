@@ -108,7 +108,7 @@ def test_a_study_asked_outside_its_project_knows_what_was_tried_there(own_ledger
 
 
 def test_what_two_ledgers_hold_counts_together(own_ledger, tmp_path):
-    study = [guess(seed) for seed in range(3)][0]
+    study, *_ = [guess(seed) for seed in range(3)]
     ledger.plan(4)
     with ledger.project(tmp_path / "elsewhere") as other:
         guess(2)  # the same as there

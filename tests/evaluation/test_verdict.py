@@ -10,6 +10,7 @@ from longshort.errors import NotEnoughData
 from longshort.evaluation import Evidence, judge, selection
 from longshort.evaluation import statistics as st
 from longshort.evaluation.verdict import is_edge
+from longshort.evaluation.wording import _money
 from longshort.forecast import TargetInfo
 
 N = 1500
@@ -338,6 +339,30 @@ def test_what_decides_needs_no_bootstrap(monkeypatch):
     verdict = judge(evidence(ic=0.3))
     assert verdict.exit_code == 0
     assert "Edge" in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("trials", "deflated", "said"),
+    [
+        (1, 0.97, "above zero with probability 0.99; deepest fall"),
+        (
+            200,
+            0.63,
+            "but not shown to be above what luck gives the best of 200 trials (deflated probability 0.63, where ",
+        ),
+        (200, 0.949, "where 0.95 would show it); deepest fall"),
+        (200, 0.95, "and above what luck gives the best of 200 trials with probability 0.95; deepest fall"),
+        (200, None, "not shown to be above what luck gives the best of 200 trials (deflated probability n/a, where"),
+    ],
+)
+def test_luck_is_never_told_as_likely_skill(trials, deflated, said):
+    """The deflated probability of the best of 200 useless strategies is above 0.6 in a fifth of cases: no evidence."""
+    numbers = dict.fromkeys(("sharpe", "sharpe_low", "sharpe_high", "max_drawdown", "max_drawdown_low"), 0.5)
+    numbers |= {"max_drawdown_high": 0.6, "cost_bp": 5, "probability": 0.99, "deflated_probability": deflated}
+    numbers |= {"trials": trials, "minimum_years": 2.0, "years": 1.0, "break_even_bp": 7.0, "random_entries_p": 0.1}
+    line = _money(numbers | {"buy_and_hold": {"sharpe": 0.4}})
+    assert said in line
+    assert ("not shown" in line) == (trials > 1 and (deflated is None or deflated < 0.95))
 
 
 def test_remarks_name_the_lag_the_calibration_and_the_seeds():

@@ -1,6 +1,7 @@
 """What a backtest adds to the page: the result's own numbers, its verdict first, nothing that a name can break."""
 
 import re
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -70,6 +71,16 @@ def test_noise_does_not_look_like_a_success():
     assert 'aria-label="No evidence of an edge"' in html
     if lucky.capacity().edge > 0:
         assert "There is no evidence that this edge is more than luck" in html
+
+
+def test_the_best_of_many_is_not_told_as_likely_skill():
+    """A deflated probability of 0.63 is what luck reaches in a fifth of cases."""
+    result = replace(played(300, policy=_coin(0)), trials=200, trial_sharpes=(0.1, -0.1) * 100)
+    assert result.verdict().details["deflated_probability"] < 0.95
+    text = money._chance(result)
+    assert "The best of 200 trials shows a Sharpe ratio of" in text
+    assert "this one is not shown to be above it (confidence " in text
+    assert "where 95 % would show it)" in text
 
 
 def _coin(seed):

@@ -20,6 +20,7 @@ from longshort import portfolio as p
 from longshort.data import synthetic
 from longshort.errors import ArtifactError, InputError, NotFitted, UnknownName
 from longshort.evaluation import judge
+from longshort.evaluation.wording import plain
 from longshort.orders import Costs
 from longshort.trading import golden
 from longshort.trading.keeping import read
@@ -124,6 +125,34 @@ def test_the_model_card_says_what_is_known_and_what_it_is_not_for(saved):
     assert facts["due"] == "2017-06-30"
     assert "There is no evidence that its forecasts are better than naive ones." in facts["caveats"]
     assert "Its policy and limits were never played over a history." in card
+
+
+def test_the_model_card_holds_the_numbers_of_the_verdict(saved):
+    _, study, path = saved
+    card, facts = (path / "model-card.md").read_text(), json.loads((path / "card.json").read_text())
+    verdict = judge(study.evidence())
+    found, told = verdict.details, card.partition("## Verdict\n")[2].partition("\n## ")[0]
+    for key in ("ic_p", "level", "planned", "rank_ic", "skill_low", "power", "benchmarks", "money", "coverage"):
+        assert facts["verdict"][key] == found[key], key
+    assert f"one-sided p {found['ic_p']:.2g}); every p that decides had to be below {found['level']:.2g}" in told
+    for name, one in found["benchmarks"].items():
+        assert f"against {plain(name)}: skill {one['skill']:+.2%}" in told
+        assert f"Diebold-Mariano p {one['diebold_mariano']['p']:.2g}" in told
+    assert all(f"- {line}\n" in told for line in verdict.remarks)
+    head = ledger.Ledger(path.parent).records()[-1].digest
+    assert f"the last of them SHA-256 {head}" in card
+    assert f"made with longshort {ls.__version__}" in card
+    assert "settings: spans (1, 2)" in card or "settings: spans [1, 2]" in card
+    assert "Whether its symbols were chosen knowing which would last" in card
+
+
+def test_a_card_says_that_no_ledger_was_kept(bars, tmp_path):
+    model = m.HistoricalMean(RETURN)
+    study = ls.walk_forward(model, bars, ls.WalkForward("1Y", "6M"), baselines=[])
+    ls.save_strategy(tmp_path / "x", ls.Strategy(model).fitted(bars), study)
+    card = (tmp_path / "x" / "model-card.md").read_text()
+    assert "ledger: none was kept in a folder" in card
+    assert "What was tried is known of this process only" in card
 
 
 def test_forecasts_that_the_policy_cannot_use_are_kept_with_a_warning(bars, tmp_path):

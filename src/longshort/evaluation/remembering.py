@@ -112,9 +112,7 @@ def sharpes(bars_per_year: float, books: Books | None = None) -> tuple[float, ..
     return tuple(found.values())
 
 
-def others(
-    symbols: Iterable[str], time: np.ndarray, target: str, own: str, books: Books | None = None
-) -> list[Scores]:
+def others(symbols: Iterable[str], time: np.ndarray, target: str, own: str, books: Books | None = None) -> list[Scores]:
     """Return the score series of the other configurations tried on these rows, each from its latest bars.
 
     Volatilities are compared with volatilities only: their gains are of another size than those of prices and returns.
@@ -224,9 +222,7 @@ def _trials(books: Books | None = None) -> list[Mapping[str, Any]]:
     return [record.facts for book in books or [ledger.current()] for record in book.records(ledger.TRIAL)]
 
 
-def _scored_on(
-    symbols: Iterable[str], first: int, last: int, books: Books | None = None
-) -> list[Mapping[str, Any]]:
+def _scored_on(symbols: Iterable[str], first: int, last: int, books: Books | None = None) -> list[Mapping[str, Any]]:
     """The trials whose forecasts were scored on rows of these symbols in this span; nothing written by hand.
 
     A backtest says what was done with forecasts; the study that made them counts already.

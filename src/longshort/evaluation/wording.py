@@ -123,7 +123,6 @@ def _lag(lag: dict[str, Any] | None, name: str) -> str:
 def _money(m: dict[str, Any] | None) -> str:
     if not m:
         return ""
-    tried = f" after {m['trials']} trials" if m["trials"] > 1 else ""
     needs = ""
     if m["trials"] > 1 and m["minimum_years"] is not None and isfinite(m["minimum_years"]):
         needs = f"; that many trials show such a Sharpe ratio by luck in less than {m['minimum_years']:.1f} years"
@@ -131,12 +130,22 @@ def _money(m: dict[str, Any] | None) -> str:
     even = f"breaks even at {m['break_even_bp']:.1f} bp" if m["break_even_bp"] > 0 else "loses even at no cost"
     return (
         f"Following the signs at {m['cost_bp']:g} bp a trade: Sharpe {_n(m['sharpe'])} ({_n(m['sharpe_low'])} to "
-        f"{_n(m['sharpe_high'])}), above zero with probability {_n(m['probability'])} and above what luck gives{tried} "
-        f"with probability {_n(m['deflated_probability'])}; deepest fall {_n(m['max_drawdown'], '.0%')} "
+        f"{_n(m['sharpe_high'])}), above zero with probability {_n(m['probability'])}{_luck(m)}; "
+        f"deepest fall {_n(m['max_drawdown'], '.0%')} "
         f"({_n(m['max_drawdown_low'], '.0%')} to {_n(m['max_drawdown_high'], '.0%')}); "
         f"{even}; the same positions at random moments did as well in "
         f"{100 * m['random_entries_p']:.0f} % of draws; buy and hold {_n(m['buy_and_hold']['sharpe'])}{needs}."
     )
+
+
+def _luck(m: dict[str, Any]) -> str:
+    """What the trials leave of a Sharpe ratio: the best of many useless ones often has a probability above a half."""
+    if m["trials"] < 2:
+        return ""
+    left, best = m["deflated_probability"], f"what luck gives the best of {m['trials']} trials"
+    if left is not None and left >= 0.95:
+        return f" and above {best} with probability {_n(left)}"
+    return f" but not shown to be above {best} (deflated probability {_n(left)}, where 0.95 would show it)"
 
 
 def _order(c: dict[str, Any] | None) -> str:

@@ -150,10 +150,14 @@ def _chance(result: "BacktestResult") -> str:
             "The same positions, moved as a whole to other moments, earned at least as much in "
             f"{_sure(details['random_entries_p'])} of cases."
         )
-    if result.trials > 1:
+    if details["trials"] > 1:
+        sure = details["deflated_probability"]
+        said = f"is above it with {_sure(sure)} confidence."
+        if not sure >= 0.95:
+            said = f"is not shown to be above it (confidence {_sure(sure)}, where 95 % would show it)."
         parts.append(
-            f"The best of {result.trials:,} trials shows a Sharpe ratio of {_real(details['deflated_benchmark'])} by "
-            f"luck; this one is above it with {_sure(details['deflated_probability'])} confidence."
+            f"The best of {details['trials']:,} trials shows a Sharpe ratio of {_real(details['deflated_benchmark'])} "
+            f"by luck; this one {said}"
         )
     return " ".join(parts)
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from ..bars import Bars
+from ..evaluation.wording import plain, remarks
 from ..strategy import Strategy
 
 INTENDED = (
@@ -22,6 +24,16 @@ NOT_FOR = (
     "Advice to others. It knows nothing about their means, aims or taxes.",
     "Judging the people or companies behind the symbols.",
 )
+_SETTINGS = (
+    "hidden", "head", "dropout", "loss", "epochs", "batch_size", "lr", "validation", "patience", "context", "scaler",
+    "members", "method", "coverage", "alpha", "spans", "lags",
+)  # fmt: skip
+_DECIDES = (
+    "name", "target", "level", "tried", "planned", "n_rows", "first", "last", "best_naive", "skill", "skill_low",
+    "skill_high", "ic", "ic_low", "ic_high", "ic_p", "rank_ic", "hit_rate", "hit_rate_low", "hit_rate_high",
+    "always_up", "benchmarks", "challengers", "power", "comparison", "lag_copy", "selection", "money", "cross_section",
+    "coverage", "calibration", "seeds",
+)  # fmt: skip
 
 
 def facts_of(
@@ -35,6 +47,7 @@ def facts_of(
     first, last = (None, None) if not len(learned) else (_day(learned.time[0]), _day(learned.time[-1]))
     facts = {
         "name": name,
+        "longshort": __version__,
         "model": _model(strategy.forecaster),
         "training": {
             **contract.to_dict(),
@@ -57,10 +70,9 @@ def facts_of(
     }
     if evidence["verdict"] is not None:
         found = evidence["verdict"]
-        kept = ("tried", "n_rows", "first", "last", "skill", "skill_low", "skill_high", "ic", "ic_low", "ic_high")
-        details = {key: found["details"].get(key) for key in (*kept, "hit_rate", "best_naive")}
+        details = {key: found["details"].get(key) for key in _DECIDES}
         facts["verdict"] = {"exit_code": found["exit_code"], "sentence": found["sentence"], **details}
-        facts["seeds"] = found["details"].get("seeds", [])
+        facts["seeds"] = details["seeds"] or []
     return facts | {"caveats": _caveats(facts)}
 
 
@@ -71,8 +83,8 @@ def text_of(facts: Mapping[str, Any]) -> str:
         "Intended use": facts["intended_use"],
         "What it is not for": facts["not_for"],
         "Training data": _told_data(facts["training"]),
-        "Evaluation": _told_study(facts["study"]),
-        "Verdict": facts["verdict"]["sentence"] if facts["verdict"] else "None.",
+        "Evaluation": _told_study(facts),
+        "Verdict": _told_verdict(facts["verdict"]),
         "Policy, limits, costs": [
             f"policy: {_pairs(facts['policy'])}",
             f"limits: {_pairs(facts['limits'])}",
@@ -94,9 +106,11 @@ def _told_model(facts: Mapping[str, Any]) -> list[str]:
         return ["no forecaster: the policy goes by prices alone", again]
     known = [key for key in ("lookback", "parameters", "seeds", "seed") if model[key] is not None]
     lines = [f"{model['kind']}, forecasting: {model['target']}", *(f"{key}: {model[key]}" for key in known)]
+    if settings := {k: v for k, v in model["configuration"].items() if k in _SETTINGS}:
+        lines.append(f"settings: {_pairs(settings)}")
     if model["features"]:
         lines.append(f"features ({len(model['features'])}): {', '.join(model['features'])}")
-    return [*lines, again]
+    return [*lines, again, f"made with longshort {facts['longshort']}"]
 
 
 def _told_data(data: Mapping[str, Any]) -> list[str]:
@@ -110,7 +124,8 @@ def _told_data(data: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _told_study(study: Mapping[str, Any] | None) -> list[str] | str:
+def _told_study(facts: Mapping[str, Any]) -> list[str] | str:
+    study, chain = facts["study"], facts["ledger"]
     if study is None:
         return "No study was saved with it: nothing is known about its skill."
     return [
@@ -118,7 +133,40 @@ def _told_study(study: Mapping[str, Any] | None) -> list[str] | str:
         f"{_day(study['first'])} to {_day(study['last'])}, seeds: {study['seeds']}",
         f"configurations tried: {study['trials']} in {study['trials_where']}; on these rows: {study['tried']}",
         f"times the test rows were read: {study['reads']}",
+        "ledger: none was kept in a folder"
+        if chain is None
+        else f"ledger: {chain['records']:,} records, the last of them SHA-256 {chain['head']}",
+        "judged were models fitted in the same way on earlier bars, not the one that is kept",
     ]
+
+
+def _told_verdict(v: Mapping[str, Any] | None) -> list[str] | str:
+    if v is None:
+        return "None."
+    tests = [
+        f"against {plain(name)}: skill {_n(b['skill'], '+.2%')} ({_n(b['skill_low'], '+.2%')} to "
+        f"{_n(b['skill_high'], '+.2%')}), Clark-West p {_n(b['clark_west']['p'], '.2g')}, Diebold-Mariano p "
+        f"{_n(b['diebold_mariano']['p'], '.2g')} (two-sided)"
+        for name, b in v["benchmarks"].items()
+    ]
+    rivals = [
+        f"{plain(name)}: skill {_n(c['skill'], '+.2%')}, IC {_n(c['ic'], '+.3f')}, does {c['says']}"
+        for name, c in v["challengers"].items()
+    ]
+    return [
+        v["sentence"],
+        f"IC {_n(v['ic'], '+.3f')} (95 % interval {_n(v['ic_low'], '+.3f')} to {_n(v['ic_high'], '+.3f')}, one-sided p "
+        f"{_n(v['ic_p'], '.2g')}); every p that decides had to be below {v['level']:.2g}",
+        f"hit rate {_n(v['hit_rate'], '.1%')} ({_n(v['hit_rate_low'], '.1%')} to {_n(v['hit_rate_high'], '.1%')}), "
+        f'where always saying "up" has {_n(v["always_up"], ".1%")}',
+        *tests,
+        *rivals,
+        *remarks(dict(v)),
+    ]
+
+
+def _n(value: float | None, form: str) -> str:
+    return "n/a" if value is None else format(value, form)
 
 
 def _told_backtest(backtest: Mapping[str, Any] | None) -> list[str] | str:
@@ -178,6 +226,10 @@ def _caveats(facts: Mapping[str, Any]) -> list[str]:
         found.append("No costs were declared.")
     if not facts["training"]["same_bars"]:
         found.append("The bars at hand when it was saved are not the ones it was fitted on.")
+    if len(facts["training"]["symbols"]) > 1:
+        found.append("Whether its symbols were chosen knowing which would last cannot be seen in their bars.")
+    if study is not None and facts["ledger"] is None:
+        found.append("What was tried is known of this process only: no ledger was kept in a folder.")
     found.append("Markets change: what held in the data above may not hold after.")
     return found
 

@@ -587,7 +587,8 @@ def judge_returns(
         "random_entries_p": at_random,
     }
     edge = deflated.probability >= 0.95 and beats >= 0.95 and chooses
-    luck = f" after {trials} trials, whose best shows {found['deflated_benchmark']:.2f} by luck" * (trials > 1)
+    tried = deflated.trials
+    luck = f" after {tried} trials, whose best shows {found['deflated_benchmark']:.2f} by luck" * (tried > 1)
     text = f"a Sharpe ratio of {annual:.2f} (95 % interval {low:.2f} .. {high:.2f}){luck}"
     if edge:
         sentence = f"An edge: {text}, and {found['excess_sharpe']:.2f} over a benchmark of equal exposure."
