@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from longshort import artifact
+from longshort._artifact.contents import canonical
 from longshort.errors import ArtifactError, InputError
 
 OLD = {"tensors": {"weights": {"w": np.arange(3.0)}}, "documents": {"model": {"name": "old"}}}
@@ -308,7 +309,7 @@ def rewrite_manifest(folder: Path, change) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     change(manifest)
     manifest["digest"] = artifact._digest(manifest)
-    (folder / "manifest.json").write_bytes(artifact._canonical(manifest))
+    (folder / "manifest.json").write_bytes(canonical(manifest))
 
 
 def replace_file(folder: Path, name: str, data: bytes) -> None:

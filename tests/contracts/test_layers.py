@@ -24,7 +24,11 @@ HEAVY = {
     "onnxruntime", "optuna", "pandas", "plotly", "pyarrow", "ray", "safetensors", "scipy", "sklearn", "skfolio",
     "statsmodels", "talib", "torch", "transformers", "websockets", "yfinance",
 }  # fmt: skip
-OWNERS = {"_panel": "bars", "_orders": "orders"}  # a private helper belongs to its owner, and may name its types
+OWNERS = {
+    "_artifact": "artifact",
+    "_panel": "bars",
+    "_orders": "orders",
+}  # a private helper belongs to its owner, and may name its types
 ONLY_IN_CLI = {"typer", "rich", "click"}
 NEED_TORCH = {  # nobody loads them at import
     ("interop", "puffin", "networks"),
