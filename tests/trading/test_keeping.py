@@ -417,7 +417,7 @@ def test_a_crash_while_saving_leaves_the_old_one(saved, copied, bars, monkeypatc
     def full(*arguments, **more):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(artifact, "_write_file", full)
+    monkeypatch.setattr(artifact, "write_file", full)
     with pytest.raises(ArtifactError, match="untouched"):
         ls.save_strategy(copied, saved[0], bars=bars)
     assert {file: file.read_bytes() for file in copied.rglob("*") if file.is_file()} == before
