@@ -226,6 +226,46 @@ def test_the_audit_finds_a_micro_unit():
         account.audit()
 
 
+@pytest.mark.parametrize("name", ["lots", "price_micro", "commission_micro"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1.5])
+def test_a_fill_that_is_not_in_whole_numbers_changes_nothing(name, value):
+    account = Account(1000, ["KO"])
+    told = {"lots": 1, "price_micro": 10_000_000, "commission_micro": 0, name: value}
+    with pytest.raises(OrderError, match="A fill is whole numbers"):
+        account.apply(Fill("1", "KO", 0, **told))
+    assert account.to_dict() == Account(1000, ["KO"]).to_dict()
+
+
+@pytest.mark.parametrize("price", [0, -1])
+def test_a_fill_has_a_price_above_zero(price):
+    with pytest.raises(OrderError, match="above zero"):
+        Account(1000, ["KO"]).apply(Fill("1", "KO", 0, 1, price, 0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("dividend", {"cash_micro": math.nan}),
+        ("dividend", {"cash_micro": 1.5}),
+        ("split", {"lots": math.nan}),
+        *(("split", {"ratio": ratio}) for ratio in (math.nan, math.inf, 0.0, -2.0)),
+    ],
+)
+def test_a_posting_that_is_not_in_whole_numbers_changes_nothing(kind, more):
+    account = Account(1000, ["KO"])
+    account.apply(Fill("1", "KO", 0, 10, 10_000_000, 0))
+    before = account.to_dict()
+    with pytest.raises(OrderError, match="A posting is whole numbers"):
+        account.apply(Posting(kind, "KO", 0, **{"cash_micro": 0, **more}))
+    assert account.to_dict() == before
+
+
+@pytest.mark.parametrize("kind", ["commission", "spread", math.nan])
+def test_what_fills_are_charged_cannot_be_posted(kind):
+    with pytest.raises(UnknownName, match="posting's kind"):
+        Account(1000, ["KO"]).apply(Posting(kind, "KO", 0, 5))
+
+
 def test_an_account_names_the_nearest_symbol():
     with pytest.raises(UnknownName, match="Did you mean 'AAPL'"):
         Account(1, ["AAPL"]).apply(Fill("1", "AAPLE", 0, 1, 1, 0))

@@ -76,9 +76,10 @@ beside. Load what it was made for, or train it on these bars.
 
     def __post_init__(self):
         for name in ("symbols", "fields"):
-            value = tuple(getattr(self, name))
+            given = getattr(self, name)
+            value = tuple(given) if isinstance(given, list | tuple) else ()
             if not value or not all(isinstance(one, str) for one in value):
-                raise InputError(f"A contract's {name} must be names, at least one, was {getattr(self, name)!r}.")
+                raise InputError(f"A contract's {name} must be a list of names, at least one, was {given!r}.")
             object.__setattr__(self, name, value)
         kinds = {"bar_size": str, "calendar": str | None, "currency": str, "until": int | None, "digest": str}
         for name, kind in kinds.items():
@@ -177,6 +178,8 @@ class Strategy:
         object.__setattr__(self, "policy", as_policy(policy))
         if isinstance(limits, type) or not isinstance(limits, Limit):
             raise InputError(f"limits must be Limits(...), was {_shown(limits)}.")
+        if not isinstance(self.contract, Contract | None):
+            raise InputError(f"contract must be a Contract or None, was {_shown(self.contract)}.")
         if self.refit is not None and self.refit != NEVER:
             span = Span.parse(self.refit)
             object.__setattr__(self, "refit", str(span.value) if span.unit else f"{span.count}D")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from small_markets import FREE, broker_at, close, opening, order
 
 from longshort.bars import State
-from longshort.errors import CausalityError, InputError, OrderError, UnknownName
+from longshort.errors import CausalityError, InputError, OrderError, PriceError, UnknownName
 from longshort.forecast import Refusal
 from longshort.orders import (
     BasisPoints,
@@ -95,6 +95,83 @@ def test_an_order_for_the_opening_ends_with_it():
     broker.on(opening(1, 100.0, volume=200.0))
     news = broker.events()
     assert (news[0].lots, news[1].why, news[1].left) == (20, "expired", 30)
+
+
+def within_the_day():
+    """A broker of five-minute bars that has seen the first one of session 0."""
+    broker = SimulatedBroker(100_000, ["X"], FREE, bar_size="5m")
+    broker.on(close(0, 100.0, session=0, last=False))
+    return broker
+
+
+def test_an_order_for_the_opening_waits_for_that_of_the_next_session():
+    broker = within_the_day()
+    broker.submit(order("1", 50, valid="open"))
+    for event in (opening(1, 101.0, session=0), close(2, 102.0, session=0, last=True)):
+        broker.on(event)
+    assert broker.events() == []
+    broker.on(opening(3, 103.0, session=1))
+    assert fills(broker) == [(50, 103.0)]
+
+
+def test_an_order_that_arrives_after_the_opening_waits_for_the_next_one():
+    broker = broker_at(100.0, latency_seconds=2e-9)
+    broker.submit(order("1", 50, valid="open"))
+    broker.on(opening(1, 101.0))
+    broker.on(close(3, 102.0))
+    assert broker.events() == []
+    broker.on(opening(4, 103.0))
+    assert fills(broker) == [(50, 103.0)]
+
+
+def test_an_order_for_an_opening_that_bars_do_not_show_expires():
+    broker = broker_at(100.0)
+    broker.submit(order("1", 50, valid="open"))
+    bar = close(1, 102.0)
+    bar.open = bar.high = bar.low = None
+    broker.on(bar)
+    assert ends(broker) == [("1", "expired", 50)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "prices", "closed", "filled"),
+    [
+        ("limit", {"limit": USD(99)}, 98.5, [(5, 98.5)]),  # the low of a bar before does not count
+        ("limit", {"limit": USD(99)}, 99.5, []),
+        ("stop", {"stop": USD(105)}, 106.0, [(5, 106.0)]),
+        ("stop", {"stop": USD(105)}, 104.0, []),
+    ],
+)
+def test_a_limit_or_stop_for_the_close_looks_at_the_closing_price_of_the_session_only(kind, prices, closed, filled):
+    broker = within_the_day()
+    broker.submit(order("1", 5, kind, valid="close", **prices))
+    broker.on(opening(1, 100.0, session=0))
+    broker.on(close(2, 100.0, high=110.0, low=90.0, session=0, last=False))
+    broker.on(opening(3, 100.0, session=0))
+    broker.on(close(4, closed, high=110.0, low=90.0, session=0, last=True))
+    news = broker.events()
+    assert [(f.lots, f.price_micro / 1e6) for f in news if type(f) is Fill] == filled
+    assert [e.why for e in news if type(e) is Ended] == ([] if filled else ["expired"])
+
+
+def test_an_order_for_the_close_that_arrives_within_a_bar_waits_for_the_last_one():
+    broker = SimulatedBroker(100_000, ["X"], FREE, Execution(latency_seconds=2e-9), bar_size="5m")
+    broker.on(close(0, 100.0, session=0, last=False))
+    broker.submit(order("1", 5, valid="close"))
+    broker.on(opening(1, 101.0, session=0))
+    broker.on(close(3, 102.0, session=0, last=False))
+    assert fills(broker) == []
+    broker.on(opening(4, 103.0, session=0))
+    broker.on(close(5, 104.0, session=0, last=True))
+    assert fills(broker) == [(5, 104.0)]
+
+
+def test_an_order_at_the_moment_of_a_close_does_not_take_part_in_it():
+    broker = broker_at(100.0)
+    broker.on(opening(1, 101.0))
+    broker.submit(order("1", 5, time=2))
+    broker.on(close(2, 102.0, opened=101.0))
+    assert broker.events() == []
 
 
 def test_latency_leaves_only_prices_after_the_arrival():
@@ -624,6 +701,34 @@ def test_nothing_is_bought_before_a_price_was_seen():
     assert of(broker, Refusal)[0].limit == "known price"
 
 
+@pytest.mark.parametrize("name", ["open", "high", "low", "close", "volume"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -5.0])
+def test_numbers_that_are_no_prices_fill_nothing_and_value_nothing(name, value):
+    broker = broker_at(100.0)
+    broker.submit(order("1", 50))
+    broker.on(opening(1, 100.0))
+    broker.submit(order("2", -50, "stop", stop=USD(90), valid="gtc", reduces=True, time=1))
+    bar = {"open": 100.0, "high": 101.0, "low": 99.0, "close": 100.0, "volume": 1e6, name: value}
+    broker.on(close(2, bar["close"], bar["high"], bar["low"], bar["volume"], bar["open"]))
+    broker.on(opening(3, bar["open"]))
+    assert fills(broker) == [(50, 100.0)]
+    assert broker.account.equity(broker._mark) == USD(100_000)
+
+
+@pytest.mark.parametrize("more", [{"split": v} for v in (math.nan, math.inf, 0.0, -2.0)])
+def test_a_split_that_cannot_be_is_refused(more):
+    broker = broker_at(100.0)
+    with pytest.raises(PriceError, match="A split must be"):
+        broker.on(opening(1, 100.0, split=np.array([more["split"]])))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
+def test_a_dividend_that_cannot_be_is_refused(value):
+    broker = broker_at(100.0)
+    with pytest.raises(PriceError, match="A dividend must be"):
+        broker.on(opening(1, 100.0, dividend=np.array([value])))
+
+
 def test_strangers_are_errors():
     broker = broker_at(100.0)
     with pytest.raises(UnknownName, match="No 'Y' here"):
@@ -680,6 +785,29 @@ def test_a_stop_is_reached_by_the_quote_that_would_fill_it():
     assert fills(broker) == []
     broker.on(BOOK)
     assert fills(broker) == [(50, 100.1)]
+
+
+def test_orders_for_an_auction_do_not_fill_against_books():
+    broker = SimulatedBroker(100_000, ["X"], FREE, bar_size="5m")
+    broker.on(close(0, 100.0))
+    for valid in ("open", "close"):
+        broker.submit(order(valid, 5, valid=valid))
+    broker.on(BookEvent.of(1, "X", bids=[(99, 10)], asks=[(100, 10)]))
+    assert broker.events() == []
+
+
+def test_buying_power_follows_the_quotes():
+    broker = broker_at(100.0, cash=10_000.0)
+    broker.submit(order("1", 100))
+    broker.on(BookEvent.of(1, "X", bids=[(100, 500)], asks=[(100, 500)]))
+    broker.submit(order("2", 1, "limit", time=1, limit=USD(1), valid="gtc"))  # the figures are reckoned once
+    broker.events()
+    broker.on(BookEvent.of(2, "X", bids=[(200, 500)], asks=[(200, 500)]))
+    broker.submit(order("3", 98, time=2))  # 199 shares at 200, half of it is 19,900 of an equity of 20,000
+    assert of(broker, Refusal) == []
+    broker.on(BookEvent.of(3, "X", bids=[(100, 500)], asks=[(100, 1)]))
+    broker.submit(order("4", 10, time=3))  # 209 at 100, half of it 10,450 of 10,000 or less
+    assert [r.limit for r in of(broker, Refusal)] == ["buying power"]
 
 
 def test_a_book_before_the_order_arrived_fills_nothing():

@@ -10,14 +10,14 @@ holds to the micro-unit, and `Account.audit` raises if it ever does not.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import inf, nan
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, LedgerError, OrderError, UnknownName, did_you_mean
 from .messages import POSTINGS, Fill, Posting
-from .units import MICRO, MOST_MICRO, Instrument, Money, Shares, micro_of
+from .units import MICRO, MOST_MICRO, Instrument, Money, Shares, micro_of, require_between, require_flag
 
 FRACTION = 1e-9
 """Less than this part of a lot, or of the position, is rounding: a split pays nothing out for it."""
@@ -49,8 +49,8 @@ class Margin:
 
     def __post_init__(self):
         for name in ("initial", "maintenance_long", "maintenance_short"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} must be a share of the value from 0 to 1, was {getattr(self, name)!r}.")
+            require_between(f"{name}, a share of the value,", getattr(self, name), 0, 1)
+        require_flag("shorts", self.shorts)
 
     @classmethod
     def cash(cls) -> "Margin":
@@ -127,6 +127,8 @@ class Account:
     """
 
     def __init__(self, cash: "float | int | str | Money", instruments: "Sequence[Instrument | str]"):
+        if isinstance(instruments, str) or not isinstance(instruments, Iterable):
+            raise InputError(f"Instruments must be a list of symbols or Instrument(...), was {instruments!r}.")
         listed = tuple(i if isinstance(i, Instrument) else Instrument(i) for i in instruments)
         if isinstance(cash, Money):
             self.currency, self.cash_micro = cash.currency, cash.micro
@@ -203,7 +205,10 @@ class Account:
             j = self._column(fill.symbol)  # raises
         lots, price, commission, held = fill.lots, fill.price_micro, fill.commission_micro, self.lots_held[j]
         value = lots * price if self.plain else self.instruments[j].value_micro(lots, price)
-        self.cash_micro -= value + commission
+        cash = self.cash_micro - value - commission
+        if type(cash) is not int or not price > 0:  # one number that is no int makes the sum none
+            raise OrderError(f"A fill is whole numbers, at a price above zero; this was {fill!r}.")
+        self.cash_micro = cash
         totals = self.totals
         totals["commission"] -= commission
         totals["spread"] -= fill.spread_micro
@@ -226,8 +231,11 @@ class Account:
         self._changed.add(j)
 
     def _posted(self, posting: Posting) -> None:
-        if posting.kind not in self.totals:
-            raise UnknownName(f"A posting's kind was {posting.kind!r}. {did_you_mean(posting.kind, self.totals)}")
+        if posting.kind not in POSTINGS:
+            raise UnknownName(f"A posting's kind was {posting.kind!r}. {did_you_mean(str(posting.kind), POSTINGS)}")
+        whole = type(posting.cash_micro) is type(posting.lots) is int
+        if not whole or (posting.kind == "split" and not 0 < posting.ratio < inf):
+            raise OrderError(f"A posting is whole numbers, a split's ratio above zero; this was {posting!r}.")
         self.cash_micro += posting.cash_micro
         self.totals[posting.kind] += posting.cash_micro
         if posting.kind == "split":
@@ -274,6 +282,8 @@ class Account:
     def equity(self, prices: np.ndarray) -> Money:
         """Return cash plus positions at prices given as floats (n_symbols,)."""
         given = np.asarray(prices, np.float64)
+        if given.shape != self.lots.shape:
+            raise InputError(f"prices must be one for each of {len(self.symbols)} symbols, had shape {given.shape}.")
         if not np.isfinite(given[self.lots != 0]).all():
             raise OrderError("Every symbol that is held needs a finite price.")
         return Money(self.equity_micro(np.where(self.lots != 0, given, 0.0)), self.currency)

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import isfinite, sqrt
+from math import sqrt
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import InputError
-from .units import MICRO
+from .units import MICRO, require_between
 
 _BP = 10**10  # a basis point is counted in millionths, of ten-thousandths
 
@@ -87,7 +87,10 @@ class Tiered:
 
     def __post_init__(self):
         _above_zero(self, "minimum", "most")
-        ends = [end for end, _ in self.tiers]
+        try:
+            ends = [end for end, _ in self.tiers]
+        except (TypeError, ValueError):
+            raise InputError(f"tiers must be pairs of (shares, rate), were {self.tiers!r}.") from None
         if not ends or ends != sorted(set(ends)) or not all(end > 0 and rate >= 0 for end, rate in self.tiers):
             raise InputError(f"tiers must be (shares, rate) with rising shares, were {self.tiers!r}.")
 
@@ -175,12 +178,13 @@ class Costs:
     borrow_by_symbol: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
-        _above_zero(self, "half_spread_bp", "impact", "borrow", "financing")
-        if not isinstance(self.commission, Commission) or isinstance(self.commission, type):
-            raise InputError(f"commission must be a schedule such as PerShare(), was {self.commission!r}.")
+        for name, most in (("half_spread_bp", 10_000), ("impact", 10_000), ("borrow", 200), ("financing", 200)):
+            require_between(f"Costs.{name}", getattr(self, name), 0, most)
+        _require_schedule("commission", self.commission)
+        if not isinstance(self.borrow_by_symbol, Mapping):
+            raise InputError(f"borrow_by_symbol must map symbols to rates, was {self.borrow_by_symbol!r}.")
         for symbol, rate in self.borrow_by_symbol.items():
-            if not 0 <= rate < 100:
-                raise InputError(f"The rate to borrow {symbol} must be a share a year such as 0.3, was {rate!r}.")
+            require_between(f"The rate to borrow {symbol}, a share a year,", rate, 0, 200)
 
     @classmethod
     def none(cls) -> "Costs":
@@ -237,6 +241,9 @@ class Twice:
 
     schedule: Commission
 
+    def __post_init__(self):
+        _require_schedule("schedule", self.schedule)
+
     def total_micro(self, shares: float, value_micro: int, month_shares: float) -> int:
         """Return the commission of an order so far."""
         return 2 * self.schedule.total_micro(shares, value_micro, month_shares)
@@ -248,6 +255,9 @@ class Twice:
 
 def _above_zero(owner: Any, *names: str) -> None:
     for name in names:
-        value = getattr(owner, name)
-        if not isinstance(value, int | float) or not isfinite(value) or not value >= 0:
-            raise InputError(f"{type(owner).__name__}.{name} must be a finite number of at least 0, was {value!r}.")
+        require_between(f"{type(owner).__name__}.{name}", getattr(owner, name), 0, 1e9)
+
+
+def _require_schedule(name: str, given: Any) -> None:
+    if not isinstance(given, Commission) or isinstance(given, type):
+        raise InputError(f"{name} must be a schedule such as PerShare(), was {given!r}.")

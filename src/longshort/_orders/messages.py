@@ -81,7 +81,7 @@ class Order:
             raise OrderError(f"An order needs id and symbol as text and time as int, was {self.id!r}, {self.time!r}.")
         if self.kind == "market" and self.valid in VALIDITIES and self.limit is self.stop is self.trail is None:
             return
-        if self.kind not in _NEEDS:
+        if type(self.kind) is not str or self.kind not in _NEEDS:
             raise OrderError(f"An order's kind was {self.kind!r}. {did_you_mean(str(self.kind), KINDS)}")
         if self.valid not in VALIDITIES:
             raise OrderError(f"An order's valid was {self.valid!r}. {did_you_mean(str(self.valid), VALIDITIES)}")
@@ -339,9 +339,9 @@ class BookEvent:
 
     def __post_init__(self):
         for name, side, sign in (("bids", self.bids, -1), ("asks", self.asks, 1)):
-            prices = [sign * price for price, _ in side]
-            if prices != sorted(prices) or any(price <= 0 or lots < 0 for price, lots in side):
-                raise OrderError(f"A book's {name} must have prices above zero, the best first, were {side}.")
+            whole = isinstance(side, tuple) and all(type(p) is type(q) is int and p > 0 <= q for p, q in side)
+            if not whole or (prices := [sign * price for price, _ in side]) != sorted(prices):
+                raise OrderError(f"A book's {name} must be whole, prices above zero, the best first, were {side}.")
 
     @property
     def spread_micro(self) -> int | None:

@@ -3,12 +3,12 @@
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from math import ceil, floor, isfinite
+from math import ceil, floor, inf, nan
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, OrderError
+from ..errors import InputError, OrderError, UnknownName, did_you_mean
 
 MICRO = 1_000_000
 MOST_MICRO = 2**62
@@ -34,7 +34,7 @@ def micro_of(value: "int | float | str | Decimal") -> int:
         except InvalidOperation:
             raise OrderError(f"Money must be a number such as '12.34', was {value!r}.") from None
     limit = MOST_MICRO // MICRO
-    if isinstance(value, bool) or not -limit <= value <= limit:
+    if not _is_number(value) or not -limit <= value <= limit:
         raise OrderError(f"Money must be a finite amount of at most {limit}, was {value}.")
     return round(value * MICRO)
 
@@ -172,13 +172,23 @@ def steps_of(value: Any, step: float, rounding: str = "toward zero") -> Any:
         found = value if step == 1.0 else value / step
         if rounding == "toward zero":
             return np.trunc(found * (1.0 + hair))
+        _require_rounding(rounding)
         return np.ceil(found - np.abs(found) * hair) if rounding == "up" else np.floor(found + np.abs(found) * hair)
-    found = float(value) / step
+    if not _is_number(step) or not 0 < step < inf:
+        raise OrderError(f"A lot or tick must be a finite number above zero, was {step!r}.")
+    found = float(value) / step if _is_number(value) else nan
     if not -MOST_LOTS <= found <= MOST_LOTS:
         raise OrderError(f"A quantity or price must be finite and below {MOST_LOTS:.1e} steps of {step}, was {value}.")
     if rounding == "toward zero":
         return int(found * (1.0 + hair))
+    _require_rounding(rounding)
     return ceil(found - abs(found) * hair) if rounding == "up" else floor(found + abs(found) * hair)
+
+
+def _require_rounding(rounding: str) -> None:
+    if rounding not in ("up", "down"):
+        known = ("toward zero", "up", "down")
+        raise UnknownName(f"A rounding was {rounding!r}. {did_you_mean(str(rounding), known)}")
 
 
 @dataclass(frozen=True)
@@ -217,9 +227,13 @@ class Instrument:
     """Micro-money of one lot at a price of one, in hundred-millionths."""
 
     def __post_init__(self):
+        for name in ("symbol", "currency"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name):
+                raise InputError(f"An instrument's {name} must be text, was {getattr(self, name)!r}.")
+        require_flag("shortable", self.shortable)
         lot, tick = _exact("lot", self.lot, _UNIT), _exact("tick", self.tick, MICRO)
-        if type(self.multiplier) is not int or self.multiplier < 1:
-            raise InputError(f"multiplier must be a whole number of at least 1, was {self.multiplier!r}.")
+        if type(self.multiplier) is not int or not 1 <= self.multiplier <= 10**9:
+            raise InputError(f"multiplier must be a whole number from 1 to 1e9, was {self.multiplier!r}.")
         object.__setattr__(self, "units", lot * self.multiplier)
         object.__setattr__(self, "tick", tick / MICRO)
 
@@ -246,9 +260,28 @@ class Instrument:
         return Money(self.value_micro(shares.lots, price.micro), self.currency)
 
 
+def _is_number(value: Any) -> bool:
+    """Whether `value` is a number and no NaN; True and False are none."""
+    if isinstance(value, Decimal):
+        return not value.is_nan()
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool) and value == value
+
+
+def require_between(name: str, value: Any, low: float, high: float) -> None:
+    """Allow a number only in [low, high]."""
+    if not (_is_number(value) and low <= value <= high):
+        raise InputError(f"{name} must be a number from {low:g} to {high:g}, was {value!r}.")
+
+
+def require_flag(name: str, value: Any) -> None:
+    """Allow True and False only: the text "false" would count as true."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} must be True or False, was {value!r}.")
+
+
 def _exact(name: str, value: float, per_unit: int) -> int:
     """Return a lot or tick as a whole number of the smallest units."""
-    scaled = value * per_unit if isfinite(value) else 0.0
+    scaled = value * per_unit if _is_number(value) and 0 < value <= 1e9 else 0.0
     if not 1 <= round(scaled) or abs(scaled - round(scaled)) > 1e-6 * scaled:
-        raise InputError(f"{name} must be a multiple of {1 / per_unit:g}, was {value!r}.")
+        raise InputError(f"{name} must be a multiple of {1 / per_unit:g}, at most 1e9, was {value!r}.")
     return round(scaled)

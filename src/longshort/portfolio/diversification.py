@@ -29,8 +29,8 @@ def effective_bets(weights: np.ndarray, covariance: np.ndarray | None = None) ->
     1.0
     """
     weights = np.nan_to_num(np.asarray(weights, dtype=np.float64), nan=0.0)
-    if not np.isfinite(weights).all():
-        raise InputError("effective_bets needs finite weights.")
+    if weights.ndim != 1 or not np.isfinite(weights).all():
+        raise InputError(f"effective_bets needs finite weights of shape (n_symbols,), had shape {weights.shape}.")
     if covariance is None:
         squares = math.fsum((weights * weights).tolist())
         return math.fsum(np.abs(weights).tolist()) ** 2 / squares if squares > 0 else 0.0

@@ -306,6 +306,8 @@ class MinVariance(_Optimised):
     net: float = 1.0
 
     def __post_init__(self):
+        if self.net is None:
+            raise InputError("net must be a number: without a sum to reach, the least variance is that of no position.")
         _check_bounds(self)
 
     def of(self, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:

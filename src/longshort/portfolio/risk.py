@@ -136,6 +136,11 @@ class Limits:
     atr_trailing: bool = False
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.default is not None and getattr(self, field.name) is None:
+                raise InputError(
+                    f"Limits.{field.name} is always on and needs a value; the default is {field.default!r}."
+                )
         for name in ("stop_loss", "trailing_stop", "max_drawdown", "max_daily_loss"):
             within(self, name, 0.0, 1.0, above=True)
         for name in ("take_profit", "atr_stop", "max_turnover"):
@@ -148,11 +153,10 @@ class Limits:
         within(self, "band", 0.0, 1.0)
         within(self, "min_effective_bets", 1.0, 1e6)
         within(self, "min_independent_bets", 1.0, 1e6)
-        for field in fields(self):
-            if field.default is not None and getattr(self, field.name) is None:
-                raise InputError(
-                    f"Limits.{field.name} is always on and needs a value; the default is {field.default!r}."
-                )
+        if not isinstance(self.atr_trailing, bool):
+            raise InputError(f"Limits.atr_trailing must be True or False, was {self.atr_trailing!r}.")
+        if self.sectors is not None and not isinstance(self.sectors, Mapping):
+            raise InputError(f"Limits.sectors must map symbols to sectors, was {self.sectors!r}.")
         if self.on_breach not in ("flat", "reduce"):
             raise InputError(f"Limits.on_breach must be 'flat' or 'reduce', was {self.on_breach!r}.")
         if isinstance(self.restricted, str):

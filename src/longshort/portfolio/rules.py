@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,6 +36,9 @@ class Sizing:
     def __post_init__(self) -> None:
         within(self, "gross", 0.0, 1.0, above=True)
         within(self, "band", 0.0, 1.0)
+        for field in fields(self):
+            if isinstance(field.default, bool) and not isinstance(value := getattr(self, field.name), bool):
+                raise InputError(f"{type(self).__name__}.{field.name} must be True or False, was {value!r}.")
         self.check()
 
     def check(self) -> None:
@@ -185,14 +188,13 @@ def total_of(size: np.ndarray) -> float:
 
 
 def within(policy: Any, name: str, low: float, high: float, above: bool = False) -> None:
-    """Allow an argument only in [low, high], or (low, high] with `above`; None is left out."""
-    value = getattr(policy, name)
-    if value is None:
+    """Allow an argument only in [low, high], or (low, high] with `above`; None only where it is the default."""
+    if getattr(policy, name) is None and getattr(type(policy), name, MISSING) is None:
         return
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if isinstance(low, int) and number and value != int(value):
-        number = False
-    if not (number and low <= value <= high and not (above and value == low)):
+    value: Any = getattr(policy, name)
+    good = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    good = good and bool(low <= value <= high) and not (above and value == low)
+    if not good or (isinstance(low, int) and value != int(value)):
         kind = "a whole number" if isinstance(low, int) else "a number"
         span = f"{'(' if above else '['}{low:g}, {high:g}]"
         raise InputError(f"{type(policy).__name__}.{name} must be {kind} in {span}, was {value!r}.")

@@ -70,8 +70,8 @@ def kelly_criterion(win_rate: float, win_loss_ratio: float, fraction: float = 0.
     >>> kelly_criterion(0.35, 1.5)
     0.0
     """
-    if not 0.0 <= win_rate <= 1.0:
-        raise InputError(f"win_rate must lie in [0, 1], was {win_rate}.")
+    if win_rate != 0.0:
+        _between("win_rate", win_rate, 0.0, 1.0)
     _between("win_loss_ratio", win_loss_ratio, 0.0, float("inf"))
     _between("fraction", fraction, 0.0, 1.0)
     stake = (win_rate * win_loss_ratio - (1.0 - win_rate)) / win_loss_ratio
@@ -80,8 +80,9 @@ def kelly_criterion(win_rate: float, win_loss_ratio: float, fraction: float = 0.
 
 def _between(name: str, value: float, low: float, high: float) -> None:
     """Allow `value` only in (low, high], finite."""
-    if not (low < value <= high and value < float("inf")):
-        raise InputError(f"{name} must lie in ({low:g}, {high:g}] and be finite, was {value}.")
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not (number and low < value <= high and value < float("inf")):
+        raise InputError(f"{name} must lie in ({low:g}, {high:g}] and be finite, was {value!r}.")
 
 
 @dataclass(frozen=True)

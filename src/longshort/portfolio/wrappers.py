@@ -131,8 +131,9 @@ class IntervalAware(Sizing):
         """Raise `InputError` where the arguments make no sense."""
         _require_policy(self, self.policy)
         within(self, "cost", 0.0, 1.0)
-        if self.coverage is not None and not 0.0 < self.coverage < 1.0:
-            raise InputError(f"IntervalAware.coverage must lie between 0 and 1, was {self.coverage}.")
+        within(self, "coverage", 0.0, 1.0, above=True)
+        if self.coverage == 1:
+            raise InputError("IntervalAware.coverage must be below 1: no interval holds everything.")
 
     def sizer(self, symbols: tuple[str, ...]) -> Step:
         """Return the rule itself."""

@@ -1,7 +1,7 @@
 """Backtests: the stored out-of-sample forecasts of a study, played through the loop that would trade them live."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +184,8 @@ def _span(forecast: Forecast | None, bars: Bars) -> tuple[int, int]:
 
 
 def _instruments(bars: Bars, given: Any) -> list[Any]:
+    if not isinstance(given, Mapping | None):
+        raise InputError(f"instruments must map symbols to Instrument(...), was {given!r}.")
     known = dict(given or {})
     for symbol, instrument in known.items():
         if symbol not in bars.symbols:

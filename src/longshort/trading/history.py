@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import clock
-from ..bars import Bars
+from ..bars import Bars, require_bars
 from ..errors import InputError
 from ..orders import CLOSE, OPEN, MarketEvent
 
@@ -43,6 +43,7 @@ class History:
     """
 
     def __init__(self, bars: Bars, start: int = 0, stop: int | None = None):
+        require_bars(bars, "A history")
         if "close" not in bars:
             raise InputError(f"A history needs closing prices; these bars have {', '.join(bars.fields)}.")
         self.bars, self.start, self.stop = bars, start, len(bars) if stop is None else stop
@@ -103,14 +104,18 @@ class Live:
     """
 
     def __init__(self, bars: Bars):
+        require_bars(bars, "Live")
         self.bars = bars.since(int(bars.time[-min(len(bars), USUAL + 1)])) if len(bars) else bars
 
     def open(self, row: Mapping[str, Any]) -> MarketEvent:
         """Return the opening of the row to come: needs "open", "state", "time" (of the opening) and the actions."""
-        sigma, many = self._usual(row.get("split"))
-        split, dividend = _effective(row.get("split"), 1.0), _effective(row.get("dividend"), 0.0)
-        time, state = int(row["time"]), np.asarray(row["state"], np.uint8)
-        opened = np.asarray(row["open"], np.float64)
+        more = {name: np.asarray(row[name])[None] for name in ("split", "dividend", "state") if name in row}
+        opened = {"open": np.asarray(row["open"], np.float64)[None]}
+        kept = {"calendar": self.bars.calendar, "bar_size": self.bars.bar_size}
+        one = Bars([row["time"]], self.bars.symbols, opened, **more, **kept)  # refuses what is no price
+        sigma, many = self._usual(one.split[0])
+        time, state, opened = int(one.time[0]), one.state[0], one["open"][0]
+        split, dividend = _effective(one.split[0], 1.0), _effective(one.dividend[0], 0.0)
         return MarketEvent(
             OPEN,
             time,
@@ -143,7 +148,7 @@ class Live:
         fields = {name: np.asarray(row[name], np.float64)[None] for name in self.bars.fields}
         more = {name: np.asarray(row[name])[None] for name in ("split", "dividend", "state")}
         kept = {"calendar": self.bars.calendar, "bar_size": self.bars.bar_size}
-        self.bars = self.bars.append(Bars([int(row["time"])], self.bars.symbols, fields, **more, **kept), gaps="keep")
+        self.bars = self.bars.append(Bars([row["time"]], self.bars.symbols, fields, **more, **kept), gaps="keep")
         returns = returns_of(self.bars)[-1]
         self.bars = self.bars.since(int(self.bars.time[-min(len(self.bars), USUAL + 1)]))
         known = {name: row.get(name) for name in ("open", "high", "low", "close", "volume")}

@@ -16,6 +16,10 @@ Nobody knows the order of h and l within a bar, so the worst is assumed: stops a
 targets. An order that arrives while a bar is under way (latency) takes part with the bar's close. No more than a share
 of a bar's volume is filled, over all orders of a symbol; the rest carries on while the order is valid. Cells that are
 not OK fill nothing.
+
+Orders for an auction see one price only: ``valid="open"`` the opening of the next session's first bar, ``"close"`` the
+closing price of its last. They take no part in books. Bars end sessions and bring splits, dividends and interest; books
+fill and do no more.
 """
 
 from collections.abc import Sequence
@@ -27,8 +31,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import clock
+from .._orders.units import require_between
 from ..bars import State
-from ..errors import CausalityError, InputError, OrderError, UnknownName, did_you_mean
+from ..errors import CausalityError, InputError, OrderError, PriceError, UnknownName, did_you_mean
 from ..forecast import Refusal
 from ..orders import (
     FRACTION,
@@ -78,10 +84,12 @@ class Execution:
     margin: Margin = field(default_factory=Margin)
 
     def __post_init__(self):
-        if not 0 < self.participation <= 1:
-            raise InputError(f"participation must be above 0 and at most 1, was {self.participation!r}.")
-        if not 0 <= self.latency_seconds <= 86_400:
-            raise InputError(f"latency_seconds must lie between 0 and a day, was {self.latency_seconds!r}.")
+        require_between("participation", self.participation, 0, 1)
+        require_between("latency_seconds", self.latency_seconds, 0, 86_400)
+        if not self.participation > 0:
+            raise InputError("participation must be above 0, or nothing is ever filled, was 0.")
+        if not isinstance(self.margin, Margin):
+            raise InputError(f"margin must be Margin(...), was {self.margin!r}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as a JSON-able mapping."""
@@ -164,9 +172,13 @@ class SimulatedBroker:
         execution: Execution | None = None,
         bar_size: str = "1D",
     ):
+        for name, given, kind in (("costs", costs, Costs), ("execution", execution, Execution)):
+            if given is not None and not isinstance(given, kind):
+                raise InputError(f"{name} must be {kind.__name__}(...), was {given!r}.")
+        clock.bar_size_ns(bar_size)  # raises for what is none
         self.account = Account(cash, instruments)
-        self.costs = costs or Costs()
-        self.execution = execution or Execution()
+        self.costs = Costs() if costs is None else costs
+        self.execution = Execution() if execution is None else execution
         self.daily = bar_size in ("1D", "1W", "1M")
         self._latency = round(self.execution.latency_seconds * 1e9)
         self._working: dict[str, _Working] = {}
@@ -177,6 +189,7 @@ class SimulatedBroker:
         self._mark = np.zeros(n)  # 0 before the first
         self._volume: Any = None  # of the last bar
         self._session: int | None = None
+        self._auction = False  # whether the bar under way is the first of its session
         self._closed = self._begun = -(2**63)  # when the last bar ended, and when the one under way began
         self._traded: dict[int, float] = {}  # shares of the bar under way that were ours
         self._month, self._month_shares = -1, 0.0
@@ -214,6 +227,8 @@ class SimulatedBroker:
 
     def cancel(self, cancel: Cancel) -> None:
         """Take back what is left of an order."""
+        if type(cancel) is not Cancel:
+            raise OrderError(f"A broker takes a Cancel, was {cancel!r}.")
         found = self._working.get(cancel.id)
         if found is not None:
             self._end(found, cancel.time, "cancelled")
@@ -281,6 +296,8 @@ class SimulatedBroker:
         """Take in a market event: fill what it fills, post what it brings; `events` has the news."""
         if isinstance(event, BookEvent):
             self._on_book(event)
+        elif type(event) is not MarketEvent:
+            raise InputError(f"A broker takes market events and books, was {event!r}.")
         elif event.kind == OPEN:
             self._begin(event, event.time)
             if self._working:
@@ -297,11 +314,14 @@ class SimulatedBroker:
         self._begun = began
         if self._traded:
             self._traded = {}
-        if event.session != self._session:
+        self._auction = event.session != self._session
+        if self._auction:
             self._new_session(event)
         if event.split is not None:
+            _require("split", event.split > 0, event.split)
             self._split(event, event.split)
         if event.dividend is not None:
+            _require("dividend", event.dividend >= 0, event.dividend)
             for j in np.flatnonzero(event.dividend * (self.account.lots != 0)).tolist():
                 paid = self.account.instruments[j].value_micro(
                     self.account.lots_held[j], round(float(event.dividend[j]) * MICRO)
@@ -314,12 +334,14 @@ class SimulatedBroker:
             column = working.column
             if working.done or working.ready > event.time or states[column] == _CLOSED:
                 continue
+            price, valid = opens[column], working.order.valid
+            if valid == "open" and not self._auction:
+                continue
             if working.session is None:
                 working.session = event.session
-            price = opens[column]
-            if states[column] == _OK and price > 0 and working.order.valid != "close":
+            if states[column] == _OK and 0 < price < inf and valid != "close":
                 self._at(working, event, round(price * MICRO))
-            if not working.done and working.order.valid == "open":
+            if valid == "open" and not working.done:
                 self._end(working, event.time, "expired")
 
     def _rest_of_bar(self, event: MarketEvent) -> None:
@@ -329,28 +351,29 @@ class SimulatedBroker:
             column, order = working.column, working.order
             if working.done or working.ready > event.time or order.time >= event.time or states[column] == _CLOSED:
                 continue
+            if order.valid == "open":
+                if self._auction and working.ready <= self._begun:  # there was none
+                    self._end(working, event.time, "expired")
+                continue
             if working.session is None:
                 working.session = event.session
             close = closes[column]
-            if states[column] != _OK or not close > 0:
+            if states[column] != _OK or not 0 < close < inf:
                 continue
-            if working.ready > self._begun:  # arrived while the bar was under way: only its close is later for sure
+            if order.valid == "close":
+                if event.last:
+                    self._at(working, event, round(close * MICRO))
+            elif working.ready > self._begun:  # arrived while the bar was under way: only its close is later for sure
                 self._at(working, event, round(close * MICRO))
             elif order.kind != "market":
                 prices = (opens[column], highs[column], lows[column])
-                self._within(working, event, *(round((p if p > 0 else close) * MICRO) for p in prices))
-            elif self._waits_for_close(order, event, opens[column]):
+                self._within(working, event, *(round((p if 0 < p < inf else close) * MICRO) for p in prices))
+            elif event.open is None or order.time >= self._begun or not opens[column] > 0:  # there was no opening
                 self._at(working, event, round(close * MICRO))
-
-    def _waits_for_close(self, order: Order, event: MarketEvent, opened: float) -> bool:
-        """Whether a market order, there when the bar began, is for its close: it says so, or there was no opening."""
-        if order.valid in ("open", "close"):
-            return order.valid == "close" and event.last
-        return event.open is None or order.time >= self._begun or not opened > 0
 
     def _close(self, event: MarketEvent) -> None:
         """End a bar: prices to value positions at, the margin, and orders that end with the session."""
-        np.copyto(self._mark, event.close, where=event.close > 0)
+        np.copyto(self._mark, event.close, where=(event.close > 0) & (event.close < inf))
         self._volume, self._closed, self._power = event.volume, event.time, None
         if self._working and event.last:
             for working in list(self._working.values()):
@@ -620,12 +643,12 @@ class SimulatedBroker:
         bids, asks = [list(level) for level in event.bids], [list(level) for level in event.asks]
         if bids and asks:
             middle = (bids[0][0] + asks[0][0]) // 2
-            self._mark[column] = middle / MICRO
+            self._mark[column], self._power = middle / MICRO, None
         else:
             middle = 0
         for working in self._in_turn():
             late = working.ready > event.time or working.order.time >= event.time
-            if working.done or working.column != column or late:
+            if working.done or working.column != column or late or working.order.valid in ("open", "close"):
                 continue
             self._walk(working, event, asks if working.left > 0 else bids, middle)
 
@@ -663,6 +686,12 @@ class _Power:
     lots: list[int]
     gross: float
     equity: float
+
+
+def _require(what: str, good: np.ndarray, values: np.ndarray) -> None:
+    """Raise `PriceError` for a corporate action that cannot be."""
+    if not (good & (values < inf)).all():
+        raise PriceError(f"A {what} must be a finite number above zero, 1 or 0 for none, was {values.tolist()[:5]}.")
 
 
 def _refusal(order: Order, limit: str, value: float, bound: float, allowed: float = 0.0) -> Refusal:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .._orders.units import require_between
 from ..bars import State
 from ..errors import CausalityError, InputError
 from ..forecast import Brackets, Forecast, ForecastRow, Policy, Refusal, Streaming, View
@@ -57,6 +58,8 @@ class Recorded:
     """
 
     def __init__(self, forecast: Forecast):
+        if not isinstance(forecast, Forecast):
+            raise InputError(f"Recorded plays a Forecast, was {forecast!r}. Write Recorded(study.forecast).")
         self.forecast, self.symbols = forecast, forecast.symbols
         self._rows = {time: i for i, time in enumerate(forecast.time.tolist())}
         self._plain = not forecast.extras()
@@ -141,6 +144,11 @@ class Trader:
         bars_per_year: float = 252.0,
         until: int | None = None,
     ):
+        require_between("bars_per_year", bars_per_year, 1e-9, 1e12)
+        if not (forecasts is None or callable(forecasts)):
+            raise InputError(f"forecasts must be a source such as Recorded(forecast), was {forecasts!r}.")
+        if not (until is None or type(until) is int):
+            raise InputError(f"until must be UTC nanoseconds, was {until!r}.")
         self.account = account if isinstance(account, Account) else Account(account, symbols)
         self.symbols, self.forecasts, self.bars_per_year = self.account.symbols, forecasts, bars_per_year
         self.strategy, self.until = strategy, until
