@@ -255,6 +255,10 @@ def test_the_referee_answers_with_its_exit_code(tmp_path, capsys, share, code):
     path = csv(tmp_path / "p.csv", "actual,forecast", [share * forecast + noise, 0.3 * forecast])
     assert run("referee", path, "--json") == code
     assert json.loads(capsys.readouterr().out)["exit_code"] == code
+    assert run("referee", path) == code
+    shown = capsys.readouterr().out
+    assert "clark_west_p" in shown  # the table, and what else the rows show
+    assert "Power: 600 independent rows" in shown
 
 
 @pytest.mark.parametrize(
@@ -265,6 +269,8 @@ def test_the_referee_answers_with_its_exit_code(tmp_path, capsys, share, code):
         ("time,actual,forecast\n2020-01-02,1,1\n2020-01-01,1,1\n", "in order"),
         ("", "cannot be read"),
         ("actual,forecast\n1,1\n", "at least"),
+        ("time,actual,forecast\n", "there are 0"),
+        ("actual,forecast\n" + "1,2\n3,4\n" * 20 + "1,1e200\n", "In row 40 the forecast is 1e+200"),
     ],
 )
 def test_the_referee_refuses_files_it_cannot_judge(tmp_path, capsys, text, says):
@@ -369,6 +375,21 @@ def test_the_ledger_is_shown_and_verified_and_an_edit_is_found(tmp_path, capsys)
     assert "was edited" in capsys.readouterr().err
     assert run("ledger", "forge", tmp_path) == 2
     assert run("ledger", "show", tmp_path / "nowhere") == 2
+
+
+def test_an_edited_and_a_deleted_score_series_are_found_by_verify(tmp_path, capsys):
+    from longshort import ledger
+
+    with ledger.project(tmp_path) as book:
+        book.record_trial("a", what="referee", scores=book.keep(b"what every date was worth"))
+    (series,) = (tmp_path / "scores").iterdir()
+    assert run("ledger", "verify", tmp_path) == 0
+    series.write_bytes(b"what every date was w0rth")
+    assert run("ledger", "verify", tmp_path) == 2
+    assert "was edited: its digest is not its name" in capsys.readouterr().err
+    series.unlink()
+    assert run("ledger", "verify", tmp_path) == 2
+    assert "is missing: a record seals it" in capsys.readouterr().err
 
 
 def test_the_last_day_of_training_can_be_written_without_dashes():

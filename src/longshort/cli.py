@@ -359,10 +359,11 @@ def referee(
     """
     from .config import referee_file
 
-    verdict = referee_file(file, horizon)
+    verdict, console = referee_file(file, horizon), _console(as_json)
     if as_json:
         _print_json(verdict.to_dict())
-    _print_verdict(_console(as_json), verdict)
+    _print_verdict(console, verdict)
+    console.print("", verdict.shown, *verdict.remarks, sep="\n", highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(verdict.exit_code)
 
 
@@ -452,6 +453,7 @@ def ledger(
         from .config import Run
 
         Run(folder).check_ledger()  # a study beside it names its last record
+        book.verify()  # the score series beside the chain too
     records, console = book.records(), _console(as_json)
     if as_json:
         found = {"trials": book.trials(), "head": book.head, "n_records": len(records)}

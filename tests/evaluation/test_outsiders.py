@@ -117,6 +117,15 @@ def test_the_mean_so_far_knows_only_outcomes_that_have_ended():
         (OUTCOME, FORECAST, {"prices": OUTCOME}, InputError, r"prices must be above 0, but [\d,]+ of 1,500 are not"),
         (["a", "b"], [1.0, 2.0], {}, InputError, "y_true must hold numbers"),
         (np.ones((2, 2, 2)), np.ones((2, 2, 2)), {}, InputError, r"was \(2, 2, 2\)"),
+        (OUTCOME + 1j, FORECAST, {}, InputError, "y_true must hold real numbers, was complex"),
+        (
+            OUTCOME,
+            np.where(np.arange(N) == 7, 1e200, FORECAST),
+            {},
+            InputError,
+            "In row 7 the forecast is 1e[+]200, and 1",
+        ),
+        (np.where(np.arange(N) == 9, -1e99, OUTCOME), FORECAST, {}, InputError, "In row 9 the outcome is -1e[+]99"),
     ],
 )
 def test_bad_input_is_told_what_was_expected(y, f, more, error, words):
@@ -155,6 +164,38 @@ def test_times_that_do_not_increase_are_refused(order):
     index = {"backwards": days[::-1], "repeated": days.repeat(2)[:N], "unknown": days.where(np.arange(N) != 3)}[order]
     with pytest.raises(InputError, match="must increase from row to row"):
         referee(pd.Series(OUTCOME, index), FORECAST)
+
+
+def test_forecasts_that_begin_later_share_the_level_of_the_same_outcomes():
+    """Models with other lookbacks leave other rows out at the beginning; the outcomes are the same nevertheless."""
+    rng = np.random.default_rng(1)
+    tried = []
+    for skipped in (0, 20, 60):
+        tried.append(referee(OUTCOME[skipped:], rng.normal(size=N - skipped)).details["tried"])
+    tried.append(referee(OUTCOME[:-200], FORECAST[:-200]).details["tried"])  # begins like the first
+    assert tried == [1, 2, 3, 2]
+    assert referee(OUTCOME[::-1], FORECAST).details["tried"] == 1
+    flat = np.r_[np.zeros(100), rng.normal(size=300), np.zeros(100)]
+    assert [referee(c * flat, rng.normal(size=500)).details["tried"] for c in (1, 2)] == [1, 1]  # zeros say nothing
+
+
+def test_a_verdict_on_hardly_any_independent_rows_promises_nothing():
+    sentence = referee(OUTCOME[:100], FORECAST[:100], horizon=40).sentence
+    assert "so few independent rows can hardly show any" in sentence
+    assert "an IC of" not in sentence
+
+
+def test_outcomes_that_never_vary_are_not_blamed_on_the_forecast():
+    verdict = referee(np.zeros(N), FORECAST)
+    assert verdict.exit_code == 3
+    assert "no IC, forecast or outcome is constant" in verdict.sentence
+
+
+def test_an_empty_table_has_no_rows_to_judge():
+    pd = pytest.importorskip("pandas")
+    empty = pd.Series([], index=pd.DatetimeIndex([]), dtype=float)
+    with pytest.raises(NotEnoughData, match="there are 0"):
+        referee(empty, empty)
 
 
 def test_masked_values_do_not_count():

@@ -296,7 +296,7 @@ def test_a_constant_forecast_is_no_evidence_and_breaks_nothing():
     verdict = judge(evidence(forecast=np.full((N, 1), 0.001)))
     assert verdict.exit_code == 3
     assert verdict.details["ic"] is None
-    assert "a constant forecast" in verdict.sentence
+    assert "no IC, forecast or outcome is constant" in verdict.sentence
 
 
 def test_all_forecasts_are_compared_at_once():

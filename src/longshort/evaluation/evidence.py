@@ -155,6 +155,11 @@ class Verdict:
         return frame.dropna(axis=1, how="all")
 
     @property
+    def shown(self) -> str:
+        """The table as text."""
+        return str(self.table.to_string(float_format=lambda v: f"{v:.4g}"))
+
+    @property
     def remarks(self) -> list[str]:
         """All forecasts compared, what following them earned, the order of the symbols, coverage, power."""
         return remarks(self.details)
@@ -167,8 +172,7 @@ class Verdict:
         return self.sentence
 
     def __repr__(self) -> str:
-        table = self.table.to_string(float_format=lambda v: f"{v:.4g}")
-        return "\n".join([self.sentence, "", table, *(["", *self.remarks] if self.remarks else [])])
+        return "\n".join([self.sentence, "", self.shown, *(["", *self.remarks] if self.remarks else [])])
 
     def _repr_html_(self) -> str:
         import html

@@ -1,5 +1,6 @@
 """Forecasts made elsewhere: `referee` judges them in one line, with the tests a study gets."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -41,7 +42,8 @@ def referee(y_true: ArrayLike, y_pred: ArrayLike, prices: ArrayLike | None = Non
     -----
     The referee cannot see how forecasts were made. A model that was fitted, scaled or chosen on these rows passes
     unjustly, unless `models.training.fit_net` stopped early on these very outcomes: then this raises `SealedRows`. Each
-    different pair of outcomes and forecasts counts as one trial in the ledger.
+    different pair of outcomes and forecasts counts as one trial in the ledger, and outcomes that begin or end with the
+    same 30 rows share the level of the test.
 
     Examples
     --------
@@ -101,17 +103,32 @@ def _remember(case: Evidence, n: int) -> dict[str, Any]:
     require_not_chosen_on(case.actual)
     book, outcomes = ledger.current(), digest_of_values(case.actual)
     trial = ledger.digest_of({"referee": [outcomes, digest_of_values(case.forecast)], "horizon": case.target.horizon})
-    facts = {"what": "referee", "rows": n, "outcomes": outcomes, "scores": book.keep(scored(case)[0].to_bytes())}
-    trials = book.record_trial(trial, config=trial, **facts)
-    rivals = [r.facts for r in book.records(ledger.TRIAL) if r.facts.get("outcomes") == outcomes]
+    facts = {"what": "referee", "rows": n, "outcomes": outcomes, "ends": _ends(case.actual)}
+    trials = book.record_trial(trial, config=trial, **facts, scores=book.keep(scored(case)[0].to_bytes()))
+    known = [r.facts for r in book.records(ledger.TRIAL)]
+    rivals = [f for f in known if f.get("outcomes") == outcomes]
+    alike = [f for f in known if _alike(f, facts)]
     return {
         "trials": trials,
         "trials_where": book.where,
-        "tried": len({f["trial"] for f in rivals}),
+        "tried": len({f["trial"] for f in alike}),
         "planned": book.planned,
         "others": lambda: series_of(rivals, trial, book),
         "reads": look("referee", [f"outcomes {outcomes}"], [(0, n)]),
     }
+
+
+def _ends(actual: np.ndarray) -> list[str]:
+    """Digests of the first and the last outcomes, by which the same rows are known when some are left out."""
+    parts = (actual[:FEWEST], actual[-FEWEST:])
+    return [digest_of_values(part) for part in parts if len(np.unique(part[np.isfinite(part)])) > 2]
+
+
+def _alike(other: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Whether two sets of outcomes are the same, or begin or end alike: a longer lookback leaves the first ones out."""
+    theirs = other.get("ends")
+    same_end = isinstance(theirs, list) and not set(facts["ends"]).isdisjoint(map(str, theirs))
+    return other.get("outcomes") == facts["outcomes"] or same_end
 
 
 def looks_like_level(values: np.ndarray) -> bool:
@@ -148,7 +165,7 @@ def _aligned(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray, np.ndarr
         if not index.is_unique or not y_pred.index.is_unique:
             raise InputError("y_true and y_pred must have a unique index to be aligned. Drop duplicate rows.")
         common = index.intersection(y_pred.index, sort=False)
-        if not len(common):
+        if not len(common) and len(index) and len(y_pred):
             raise InputError(
                 f"y_true ({index[0]} .. {index[-1]}) and y_pred ({y_pred.index[0]} .. {y_pred.index[-1]}) "
                 "have no index value in common. Give both the same index, or pass arrays."
@@ -179,6 +196,8 @@ def _same_columns(y_true: Any, y_pred: Any) -> Any:
 
 
 def _matrix(name: str, values: Any) -> np.ndarray:
+    if np.iscomplexobj(values):
+        raise InputError(f"{name} must hold real numbers, was complex. Pass {name}.real if that is what is meant.")
     try:
         out = np.asarray(values, np.float64)
         if isinstance(values, np.ma.MaskedArray):

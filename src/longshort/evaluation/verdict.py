@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
-from ..errors import NotEnoughData
+from ..errors import InputError, NotEnoughData
 from . import selection
 from . import statistics as st
 from .earnings import bars_per_year, cross_section, judged_earnings, money
@@ -44,6 +44,7 @@ from .wording import sentence
 
 LEVEL = 0.05
 CONFIDENCE = 0.9  # of the model confidence set
+HUGE = 1e70  # of an outcome or a forecast: products of four are still numbers
 FEWEST_TRIALS = 4  # for a probability of overfitting
 _YEAR = "datetime64[Y]"
 
@@ -147,6 +148,7 @@ class _Case:
                 f"A verdict needs rows with a forecast, an outcome and a naive forecast, but {len(self.actual):,} rows "
                 f"hold none ({'; '.join(evidence.failures) or 'is the test span inside the bars?'})."
             )
+        self._refuse_huge()
         self.loss_naive = {n: self.loss(b) for n, b in self.baselines.items()}
         self.best = min(self.loss_naive, key=lambda n: float(np.nanmean(self.loss_naive[n])))
         self.loss_model = self.loss(self.forecast)
@@ -159,6 +161,16 @@ class _Case:
             return v
         ref = np.asarray(self.e.reference, np.float64).reshape(v.shape)
         return np.divide(v - ref, ref, out=np.full(v.shape, nan), where=ref > 0)
+
+    def _refuse_huge(self) -> None:
+        for what, values in (("the outcome", self.actual), ("the forecast", self.forecast)):
+            huge = self.keep & (np.abs(values) > HUGE)
+            if huge.any():
+                row, column = np.argwhere(huge)[0].tolist()
+                raise InputError(
+                    f"In row {row} {what} is {values[row, column]:.3g}, and {huge.sum():,} in all are beyond {HUGE:g}: "
+                    "their squares leave the numbers there are. Write NaN where a value is unknown."
+                )
 
     def masked(self, values: np.ndarray) -> np.ndarray:
         return np.where(self.keep, values, nan)

@@ -11,7 +11,7 @@ def sentence(d: dict[str, Any]) -> str:
 
 def _finding(d: dict[str, Any]) -> str:
     ps = _list([_p(b["clark_west"]["p"], d["level"]) for b in d["benchmarks"].values()])
-    ic = f"IC {d['ic']:+.3f}" if isfinite(d["ic"]) else "a constant forecast"
+    ic = f"IC {d['ic']:+.3f}" if isfinite(d["ic"]) else "no IC, forecast or outcome is constant"
     if isfinite(d["ic"]) and not d["edge"] and all(d["passed"].values()):  # what was missing
         ic += f", not shown to be above 0: p {_p(d['ic_p'], d['level'])}"
     where = f"on {d['n_rows']:,} out-of-sample rows" + (f" ({d['first']} to {d['last']})" if d["first"] else "")
@@ -21,10 +21,13 @@ def _finding(d: dict[str, Any]) -> str:
             f"Edge: {where} {d['name']} knew more about the {d['target']['text']} than {_list(names)} "
             f"(Clark-West p {ps}, {ic}); {_size(d)}."
         )
+    least = d["power"]["detectable_ic"]
+    shows = f"an IC of {least:.2f} would have shown in four cases of five"
+    shows = shows if least < 1 else "so few independent rows can hardly show any"
     return (
         f"No evidence: {where} {d['name']} did not show that it knows more about the {d['target']['text']} than "
         f"{_list(names)} (Clark-West p {ps}, {ic}); {_size(d)}, "
-        f"and an IC of {d['power']['detectable_ic']:.2f} would have shown in four cases of five."
+        f"and {shows}."
     )
 
 
