@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-HEAD = "| program | forecast | rows | skill | ridge's | IC | ridge's | verdict |\n|---|---|--:|--:|--:|--:|--:|---|"
 PAGE, IMAGES = ROOT / "docs" / "studies.md", ROOT / "docs" / "images"
 STUDIES = {"index": "index-skill.png", "hourly": "hourly-lookback.png", "cross_section": "rank-ic.png", "movements": ""}
 WIDTH = 112

@@ -24,11 +24,12 @@ HEAVY = {
     "onnxruntime", "optuna", "pandas", "plotly", "pyarrow", "ray", "safetensors", "scipy", "sklearn", "skfolio",
     "statsmodels", "talib", "torch", "transformers", "websockets", "yfinance",
 }  # fmt: skip
-OWNERS = {
+OWNERS = {  # a private helper belongs to its owner, and may name its types
     "_artifact": "artifact",
-    "_panel": "bars",
+    "_clock": "clock",
     "_orders": "orders",
-}  # a private helper belongs to its owner, and may name its types
+    "_panel": "bars",
+}
 ONLY_IN_CLI = {"typer", "rich", "click"}
 NEED_TORCH = {  # nobody loads them at import
     ("interop", "puffin", "networks"),

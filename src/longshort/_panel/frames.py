@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 _TIME_COLUMNS = ("date", "datetime", "timestamp", "time")
 _SYMBOL_COLUMNS = ("symbol", "ticker")
-_ACTION_COLUMNS = ("adj_close", "dividends", "stock_splits", "split", "dividend", "capital_gains")
 _ALIASES = {"adjclose": "adj_close", "adjusted_close": "adj_close", "vol": "volume", "stocksplits": "stock_splits"}
 
 
