@@ -22,7 +22,7 @@ from .evidence import Evidence
 from .fitting import Job, collect, copies, frozen
 from .judged import information_free, next_returns
 from .remembering import closes_at, look, remember_trial
-from .splits import NEVER, Fold, WalkForward
+from .splits import NEVER, Fold, Folds, WalkForward
 from .statistics import MeanTest, per_date, skill_test
 from .study import check_arguments
 from .verdict import scored
@@ -81,59 +81,25 @@ def lookback_sweep(
     check_arguments(forecaster, bars, cv, seeds)
     found = _lookbacks(forecaster, lookbacks)
     models = [forecaster.with_params(lookback=n) for n in found]  # type: ignore[attr-defined]
-    target = target_of(forecaster)
-    actual, label_end = np.asarray(target.compute(bars)), np.asarray(target.label_end(bars))
-    longest = ready_cells(models[-1], bars) & np.isfinite(actual) & (label_end != NEVER)[:, None]
-    decisions = np.asarray(longest.any(axis=1))
-    folds = cv.split(bars.time, bars.dates, decisions, label_end)
-    first = int(bars.time[int(np.argmax(decisions))])
+    actual, judged, folds = _same_rows(models[-1], bars, cv)
+    first = int(bars.time[int(np.argmax(judged.any(axis=1)))])
     pairs = [(replace(f, train_start=max(f.train_start, first)), r) for f, r in zip(folds, folds.rows, strict=True)]
-    jobs = [[[Job(bars, f, r, one) for one in copies(model, seeds)] for f, r in pairs] for model in models]
-    tasks = [job for groups in jobs for group in groups for job in group]
-    with ledger.current().inside():
-        errors = dict(zip(map(id, tasks), fleet.run(tasks, threads, progress), strict=True))
-    values = [collect(folds, groups, errors)[:2] for groups in jobs]
-    rows = np.concatenate(folds.rows)
-    shown = longest[rows]
-    told = np.stack([np.where(shown, v, np.nan) for _, v in values])
-    common = np.isfinite(told).all(axis=(0, 1))
-    naive = {n: np.asarray(b)[rows] for n, b in information_free(target, bars).items()}
-    for b in naive.values():
-        common &= np.isfinite(b)
+    done, told = _forecasts(models, bars, folds, pairs, seeds, threads, progress)
     sweep = LookbackSweep(
         name=str(getattr(forecaster, "described", type(forecaster).__name__)),
         lookbacks=found,
-        target=target,
-        time=bars.time[rows],
+        target=target_of(forecaster),
         symbols=tuple(bars.symbols),
-        forecasts=frozen(np.where(common, told, np.nan)),
-        actual=frozen(np.where(common, actual[rows], np.nan)),
-        reference=frozen(np.asarray(bars.adjusted("close"))[rows]),
-        baselines={n: frozen(np.where(common, b, np.nan)) for n, b in naive.items()},
         failures=tuple(
-            f"lookback {n}, fold {f.number}: {f.failure}"
-            for n, (done, _) in zip(found, values, strict=True)
-            for f in done
-            if f.failure
+            f"lookback {n}, fold {fold.number}: {fold.failure}"
+            for n, swept in zip(found, done, strict=True)
+            for fold in swept
+            if fold.failure
         ),
         folds=tuple(fold for fold, _ in pairs),
+        **_on_common_cells(target_of(forecaster), bars, np.concatenate(folds.rows), actual, judged, told),
     )
-    for model, forecast in zip(models, sweep.forecasts.mean(axis=1), strict=True):
-        configuration = {"forecaster": model.to_dict(), "cv": cv.to_dict(), "seeds": int(seeds)}
-        case = Evidence(
-            name=sweep.name,
-            target=target.info,
-            time=sweep.time,
-            actual=sweep.actual,
-            forecast=forecast,
-            baselines=sweep.baselines,
-            reference=sweep.reference,
-            returns=next_returns(bars, sweep.time),
-        )
-        series, earned = scored(case)
-        remember_trial("lookback_sweep", configuration, bars, sweep.time, target.info.kind, series, **earned)
-    spans = [(fold.test_start, fold.test_end) for fold in sweep.folds]
-    look("lookback_sweep", bars.symbols, spans, bars=bars.digest, closes=closes_at(bars, spans[0][0]))
+    _remember(sweep, models, bars, cv, seeds)
     return replace(sweep, trials=ledger.trials())
 
 
@@ -287,3 +253,66 @@ def _lookbacks(forecaster: Any, lookbacks: Sequence[int]) -> tuple[int, ...]:
         raise InputError(f"A sweep compares at least 2 different lookbacks, was {list(lookbacks)}.")
     forecaster.with_params(lookback=found[0])
     return found
+
+
+def _same_rows(widest: Any, bars: "Bars", cv: WalkForward) -> tuple[np.ndarray, np.ndarray, Folds]:
+    """Return the outcomes, the cells at which the widest window is full and has one, and the folds over their rows."""
+    target = target_of(widest)
+    actual, label_end = np.asarray(target.compute(bars)), np.asarray(target.label_end(bars))
+    judged = ready_cells(widest, bars) & np.isfinite(actual) & (label_end != NEVER)[:, None]
+    return actual, judged, cv.split(bars.time, bars.dates, np.asarray(judged.any(axis=1)), label_end)
+
+
+def _forecasts(
+    models: list[Any],
+    bars: "Bars",
+    folds: Folds,
+    pairs: list[tuple[Fold, np.ndarray]],
+    seeds: int,
+    threads: int | None,
+    progress: Callable[[float], None] | None,
+) -> tuple[list[Any], np.ndarray]:
+    """Fit all models in all folds as one fleet; return their folds and (n_models, n_seeds, n_rows, n_symbols)."""
+    jobs = [[[Job(bars, f, r, one) for one in copies(model, seeds)] for f, r in pairs] for model in models]
+    tasks = [job for groups in jobs for group in groups for job in group]
+    with ledger.current().inside():
+        errors = dict(zip(map(id, tasks), fleet.run(tasks, threads, progress), strict=True))
+    collected = [collect(folds, groups, errors)[:2] for groups in jobs]
+    return [done for done, _ in collected], np.stack([values for _, values in collected])
+
+
+def _on_common_cells(
+    target: Any, bars: "Bars", rows: np.ndarray, actual: np.ndarray, judged: np.ndarray, told: np.ndarray
+) -> dict[str, Any]:
+    """Return what is compared, NaN wherever one lookback, one seed or one baseline says nothing."""
+    told = np.where(judged[rows], told, np.nan)
+    naive = {n: np.asarray(b)[rows] for n, b in information_free(target, bars).items()}
+    common = np.logical_and.reduce([np.isfinite(told).all(axis=(0, 1)), *map(np.isfinite, naive.values())])
+    return {
+        "time": bars.time[rows],
+        "forecasts": frozen(np.where(common, told, np.nan)),
+        "actual": frozen(np.where(common, actual[rows], np.nan)),
+        "reference": frozen(np.asarray(bars.adjusted("close"))[rows]),
+        "baselines": {n: frozen(np.where(common, b, np.nan)) for n, b in naive.items()},
+    }
+
+
+def _remember(sweep: LookbackSweep, models: list[Any], bars: "Bars", cv: WalkForward, seeds: int) -> None:
+    """Write every lookback into the ledger as a trial with its scores, and the test rows as looked at."""
+    info = sweep.target.info
+    for model, forecast in zip(models, sweep.forecasts.mean(axis=1), strict=True):
+        configuration = {"forecaster": model.to_dict(), "cv": cv.to_dict(), "seeds": int(seeds)}
+        case = Evidence(
+            name=sweep.name,
+            target=info,
+            time=sweep.time,
+            actual=sweep.actual,
+            forecast=forecast,
+            baselines=sweep.baselines,
+            reference=sweep.reference,
+            returns=next_returns(bars, sweep.time),
+        )
+        series, earned = scored(case)
+        remember_trial("lookback_sweep", configuration, bars, sweep.time, info.kind, series, **earned)
+    spans = [(fold.test_start, fold.test_end) for fold in sweep.folds]
+    look("lookback_sweep", bars.symbols, spans, bars=bars.digest, closes=closes_at(bars, spans[0][0]))

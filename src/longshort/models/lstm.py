@@ -1,4 +1,4 @@
-"""The LSTM estimator: features in, one number per bar and symbol out.
+"""The LSTM estimator: features in, a forecast per bar and symbol out.
 
 Everything the network may know is fixed here: which features over which window, which rows it learns from, how they are
 scaled. `fit` sees only the bars it is given; the scaling comes from the training rows alone; the window's last row is

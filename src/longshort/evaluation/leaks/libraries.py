@@ -1,5 +1,7 @@
-"""Other people's objects as subjects: torch modules, NeuralForecast and darts models. None of them is imported here
-unless the object that was handed over comes from it."""
+"""Other people's objects as subjects: torch modules, NeuralForecast and darts models.
+
+None of these libraries is imported unless the object that was handed over comes from it.
+"""
 
 import copy
 from typing import Any
