@@ -35,7 +35,10 @@ lint: $(VENV)/test-tools ## ruff and pyright
 	@$(STEP) "ruff format" $(BIN)/ruff format --check .
 	@$(STEP) "pyright" $(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(VENV)/installed $(VENV)/full-tools .venv-bench/made .venv-engines/made ## benchmarks, printed as ratios to other libraries (long)
+bench: $(VENV)/installed $(VENV)/full-tools ## benchmarks with small settings, as ratios to other libraries (ten minutes)
+	@scripts/bench $(BIN)/python quick
+
+bench-full: $(VENV)/installed $(VENV)/full-tools .venv-bench/made .venv-engines/made ## the same as the docs cite them, beside Keras and other engines too (hours)
 	@scripts/bench $(BIN)/python
 
 tutorials: $(VENV)/installed $(VENV)/test-tools .venv-tutorials/made ## run two Keras tutorials unchanged under Keras, our presets beside them (minutes)
@@ -126,5 +129,5 @@ test-python: # VERSION=3.12: build from scratch with that Python and run the tes
 	$(STEP) "pytest, hypothesis" .venv-$(VERSION)/bin/python -m pip install -q -c constraints.txt pytest hypothesis; \
 	.venv-$(VERSION)/bin/python -m pytest -m "not full" -p no:cacheprovider
 
-.PHONY: help demo test test-full test-python lint bench tutorials zoo null studies figures wheel clean
+.PHONY: help demo test test-full test-python lint bench bench-full tutorials zoo null studies figures wheel clean
 .NOTPARALLEL:
