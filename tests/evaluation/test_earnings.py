@@ -4,7 +4,7 @@ import pytest
 from longshort import ledger
 from longshort.data import synthetic
 from longshort.evaluation import Evidence, WalkForward, judge, walk_forward
-from longshort.evaluation.earnings import cross_section, follow_signs, money
+from longshort.evaluation.earnings import bars_per_year, cross_section, follow_signs, money
 from longshort.evaluation.statistics import mean_test
 from longshort.features import forward_log_return, log_return
 from longshort.forecast import TargetInfo
@@ -23,6 +23,12 @@ def test_a_weeks_positions_by_hand():
     np.testing.assert_allclose(earned.gross, [0.0025, -0.015, 0.0], atol=1e-16)
     np.testing.assert_allclose(earned.traded, [0.5, 0.25, 1.0])
     np.testing.assert_allclose(earned.net, earned.gross - [0.0005, 0.00025, 0.001], atol=1e-16)
+
+
+def test_days_of_four_years_have_as_many_bars_a_year_as_a_year_has_days():
+    """1,462 midnights have 1,461 days between them, which are four years of the calendar."""
+    assert bars_per_year(np.arange(1462) * DAY) == 365.25
+    assert bars_per_year(np.arange(2) * DAY) == 365.25
 
 
 def test_break_even_cost_is_the_cost_at_which_nothing_is_left():

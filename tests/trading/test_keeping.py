@@ -88,6 +88,22 @@ def test_a_loaded_strategy_says_the_same_bits_and_its_stream_too(bars, name, tmp
         assert said[0].tobytes() == said[1].tobytes()
 
 
+@pytest.mark.parametrize(
+    ("size", "calendar", "year"), [("1D", "XNYS", 252.0), ("1D", "24/7", 365.25), ("1W", None, 52.0)]
+)
+def test_golden_windows_are_decided_with_the_bars_a_year_of_the_strategy(size, calendar, year):
+    day = 86_400 * 10**9
+    time = {"XNYS": None, "24/7": (18_000 + np.arange(30)) * day, None: (18_000 + np.arange(30) * 7) * day}[calendar]
+    if time is None:
+        part = ls.load_bars("AAPL", start="2014-01-01", end="2014-02-28", source="sample")
+    else:
+        price = {"close": np.full((30, 1), 100.0)}
+        part = ls.Bars.from_arrays(time, ["X"], price, bar_size=size, calendar=calendar)
+    strategy = ls.Strategy(policy=lambda view: np.array([view.bars_per_year / 1000]))
+    numbers, _ = golden.taken(strategy, part)
+    assert set(numbers["said.weights"].ravel()) == {year / 1000}
+
+
 def test_what_lies_in_the_directory_is_data(saved):
     _, _, path = saved
     files = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}

@@ -30,7 +30,7 @@ from ..errors import InputError, NotEnoughData
 from ..forecast import FitsInSteps, Forecaster, target_of
 from ..models import fleet
 from . import statistics as st
-from .earnings import follow_signs
+from .earnings import bars_per_year, follow_signs
 from .evidence import Evidence
 from .fitting import copies, frozen, load_calendar
 from .judged import decision_rows, information_free
@@ -150,9 +150,8 @@ class PathStudy:
         later = np.minimum(self.rows + 1, len(close) - 1)
         returns = np.where((self.rows + 1 < len(close))[:, None], close[later] / close[self.rows] - 1.0, nan)
         said = path - close[self.rows] if kind == "close" else path - (0.5 if kind == "direction" else 0.0)
-        years = (int(self.bars.time[self.rows[-1]]) - int(self.bars.time[self.rows[0]])) / (365.25 * 86_400 * 10**9)
         earned = follow_signs(said, returns, self.target.info.horizon)
-        return metrics.sharpe(earned.net, bars_per_year=len(self.rows) / max(years, 1e-9))
+        return metrics.sharpe(earned.net, bars_per_year=bars_per_year(self.bars.time[self.rows]))
 
     def __repr__(self) -> str:
         lines = [

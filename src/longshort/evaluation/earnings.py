@@ -85,8 +85,8 @@ def judged_earnings(forecast: np.ndarray, returns: np.ndarray, horizon: int = 1)
 
 
 def bars_per_year(time: np.ndarray) -> float:
-    """Return how many of these decisions (int64 nanoseconds) a year holds."""
-    return len(time) / max((int(time[-1]) - int(time[0])) / _YEAR_NS, 1e-9)
+    """Return how many of these decisions (int64 nanoseconds) a year holds: n of them have n - 1 bars between them."""
+    return max(len(time) - 1, 1) / max((int(time[-1]) - int(time[0])) / _YEAR_NS, 1e-9)
 
 
 def money(

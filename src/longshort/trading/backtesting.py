@@ -10,6 +10,7 @@ import numpy as np
 from .. import clock, ledger
 from ..bars import Bars, require_bars
 from ..errors import InputError, LedgerError
+from ..evaluation.earnings import bars_per_year
 from ..forecast import Forecast
 from ..orders import CLOSE, MICRO, Costs, Fill, Instrument, MarketEvent, Money, Posting, micro_of
 from ..strategy import Strategy
@@ -20,8 +21,6 @@ from .trader import Recorded, Trader, parts_of, play
 
 if TYPE_CHECKING:
     from ..evaluation.study import Study
-
-_YEAR_NS = 365.25 * clock.DAY
 
 
 def backtest(
@@ -196,11 +195,9 @@ def _instruments(bars: Bars, given: Any) -> list[Any]:
 
 
 def _bars_per_year(bars: Bars, start: int, stop: int) -> float:
-    rows = stop - start
-    span = int(bars.time[stop - 1]) - int(bars.time[start])
-    if rows < 30 or span <= 0:
+    if stop - start < 30:
         return clock.bars_per_year(bars.bar_size, bars.calendar)
-    return (rows - 1) / (span / _YEAR_NS)
+    return bars_per_year(bars.time[start:stop])
 
 
 class _Record:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import clock
 from ..bars import Bars
 from ..errors import InputError
 from ..evaluation.keeping import arrays_of, bars_of
@@ -209,7 +210,7 @@ def _view(part: Bars, t: int, row: Any) -> View:
         equity=1e6,
         cash=1e6,
         session=int(part.dates[t].astype("datetime64[D]").astype(np.int64)),
-        bars_per_year=252.0,
+        bars_per_year=clock.bars_per_year(part.bar_size, part.calendar),
     )
 
 
