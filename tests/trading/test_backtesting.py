@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from small_markets import FREE, bars_of, flat
 
-from longshort import ledger
+from longshort import clock, ledger
 from longshort.bars import State
 from longshort.data import synthetic
 from longshort.errors import InputError, OrderError
+from longshort.evaluation.earnings import bars_per_year
 from longshort.forecast import Forecast, TargetInfo
 from longshort.orders import Costs, Instrument, Margin, Money
 from longshort.portfolio import EqualWeight, Limits, TopK, VolatilityTarget
@@ -110,14 +111,14 @@ def test_a_position_nobody_can_sell_any_more_is_named():
     prices[5:, 0] = np.nan
     result = backtest(lambda view: np.array([0.5, 0.5]), None, flat(prices, ["A", "B"], state=state))
     assert result.stuck == ("A",)
-    assert "not tradable at the end, at their last prices: A" in str(result)
+    assert "not tradable at the end, at their last prices: A, 50% of equity" in str(result)
+    assert result.delisted == ()
 
 
-def test_a_position_whose_exchange_is_closed_at_the_end_can_be_sold_another_day():
-    state = np.zeros((10, 2), np.uint8)
-    state[9, 0] = State.CLOSED
-    result = backtest(lambda view: np.array([0.5, 0.5]), None, flat(np.full((10, 2), 100.0), ["A", "B"], state=state))
-    assert result.stuck == ()
+def test_a_backtest_has_the_bars_a_year_that_a_study_of_its_rows_has():
+    long, short = (backtest(lambda view: np.ones(1), None, _noise(n)) for n in (40, 29))
+    assert long.bars_per_year == bars_per_year(long.time)
+    assert short.bars_per_year == clock.bars_per_year("1D", short.bars.calendar)  # too few to count
 
 
 def test_a_backtest_without_cash_is_refused():

@@ -1,11 +1,11 @@
 """What trading costs: commission schedules, half the spread, our own push on the price, borrowing shares and cash."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import sqrt
 from typing import Any, Protocol, runtime_checkable
 
-from ..errors import InputError
+from ..errors import InputError, UnknownName, did_you_mean
 from .units import MICRO, require_between
 
 _BP = 10**10  # a basis point is counted in millionths, of ten-thousandths
@@ -160,7 +160,8 @@ class Costs:
     financing : float, default=0.06
         A year, of cash owed to the broker.
     borrow_by_symbol : mapping of str to float, optional
-        Rates of shares that are hard to borrow.
+        Rates of shares that are hard to borrow. A name that a broker does not trade raises `UnknownName` there: the
+        share it was meant for would be lent at the usual rate.
 
     Examples
     --------
@@ -215,6 +216,17 @@ class Costs:
     def borrow_of(self, symbol: str) -> float:
         """Return the yearly rate for shorting a symbol."""
         return self.borrow_by_symbol.get(symbol, self.borrow) if self.borrow_by_symbol else self.borrow
+
+    def require_symbols(self, symbols: Sequence[str]) -> None:
+        """Raise `UnknownName` where `borrow_by_symbol` has a rate for none of these symbols."""
+        known = set(symbols)
+        absent = [name for name in self.borrow_by_symbol if name not in known]
+        if absent:
+            raise UnknownName(
+                f"Costs.borrow_by_symbol has rates for {len(absent)} symbols that are not traded here, such as "
+                f"{absent[0]!r}. {did_you_mean(absent[0], symbols)} Of a longer table pass those of these symbols: "
+                "{s: rates[s] for s in bars.symbols if s in rates}."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as a JSON-able mapping."""

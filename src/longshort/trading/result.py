@@ -15,7 +15,7 @@ from ..errors import UnknownName, did_you_mean
 from ..evaluation import selection, statistics
 from ..forecast import Refusal
 from ..orders import MICRO, Account, Fill, Order, Posting
-from . import breakdown
+from . import breakdown, delisting
 from .trips import Trades, round_trips
 
 if TYPE_CHECKING:
@@ -129,9 +129,14 @@ class BacktestResult:
 
     @property
     def stuck(self) -> tuple[str, ...]:
-        """Symbols held at the end that could not be traded then: delisted, halted or missing."""
+        """Symbols held at the end that could not be traded then (delisted, halted or missing), at their last prices."""
         held = (self.positions[-1] != 0) & ~np.isin(self.bars.state[-1], (State.OK, State.CLOSED))
         return tuple(symbol for symbol, there in zip(self.symbols, held, strict=True) if there)
+
+    @property
+    def delisted(self) -> tuple[str, ...]:
+        """Symbols of which a holding was closed because they had come to an end; see `Execution.delisted_after`."""
+        return tuple(dict.fromkeys(fill.symbol for fill in self.fills if fill.reason == delisting.REASON))
 
     @property
     def _multipliers(self) -> np.ndarray:
@@ -409,7 +414,15 @@ class BacktestResult:
                 f"worst drawdown {metrics.max_drawdown(r):.1%} (before costs)"
             )
         if self.stuck:
-            lines.append(f"  held but not tradable at the end, at their last prices: {', '.join(self.stuck)}")
+            columns = [self.account.index[symbol] for symbol in self.stuck]
+            share = np.abs(self.weights[-1, columns]).sum()
+            lines.append(
+                f"  held but not tradable at the end, at their last prices: {', '.join(self.stuck)}, {share:.0%} of "
+                "equity whose worth nobody knows (Execution(delisted_after=20) closes such holdings below it)"
+            )
+        if self.delisted:
+            back = self.configuration["execution"]["delisting_return"]
+            lines.append(f"  delisted while held, closed at a return of {back:.0%}: {', '.join(self.delisted)}")
         if isfinite(self.at_random):
             lines.append(f"  the same positions at other moments earned as much in {self.at_random:.0%} of cases")
         return "\n".join([*lines, f"  {self.verdict().sentence}", f"  orders {self.order_hash[:16]}"])

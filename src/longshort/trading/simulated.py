@@ -55,6 +55,7 @@ from ..orders import (
     steps_of,
 )
 from .broker import News
+from .delisting import Delistings
 
 _OK, _CLOSED = int(State.OK), int(State.CLOSED)  # an enumeration is slow to look at
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -72,6 +73,12 @@ class Execution:
         From the decision to the order's arrival.
     margin : Margin, default=Margin()
         What the account must own of its positions.
+    delisted_after : int, optional
+        Sessions without a bar of a symbol (its market being open) after which what is held of it is closed; without it
+        such a holding stays at its last price.
+    delisting_return : float, default=-0.3
+        Return of a long position from the last price then, from -1 to 0; a short one is covered at the last price. The
+        default is Shumway's (1997) mean of delistings for performance; 0 suits what was taken over.
 
     Examples
     --------
@@ -82,8 +89,15 @@ class Execution:
     participation: float = 0.1
     latency_seconds: float = 0.0
     margin: Margin = field(default_factory=Margin)
+    delisted_after: int | None = None
+    delisting_return: float = -0.3
 
     def __post_init__(self):
+        require_between("delisting_return", self.delisting_return, -1, 0)
+        if self.delisted_after is not None:
+            require_between("delisted_after", self.delisted_after, 1, 10_000)
+            if self.delisted_after != int(self.delisted_after):
+                raise InputError(f"delisted_after must be a whole number of sessions, was {self.delisted_after!r}.")
         require_between("participation", self.participation, 0, 1)
         require_between("latency_seconds", self.latency_seconds, 0, 86_400)
         if not self.participation > 0:
@@ -97,6 +111,8 @@ class Execution:
             "participation": self.participation,
             "latency_seconds": self.latency_seconds,
             "margin": vars(self.margin).copy(),
+            "delisted_after": self.delisted_after,
+            "delisting_return": self.delisting_return,
         }
 
 
@@ -178,6 +194,7 @@ class SimulatedBroker:
         clock.bar_size_ns(bar_size)  # raises for what is none
         self.account = Account(cash, instruments)
         self.costs = Costs() if costs is None else costs
+        self.costs.require_symbols(self.account.symbols)
         self.execution = Execution() if execution is None else execution
         self.daily = bar_size in ("1D", "1W", "1M")
         self._latency = round(self.execution.latency_seconds * 1e9)
@@ -194,6 +211,8 @@ class SimulatedBroker:
         self._traded: dict[int, float] = {}  # shares of the bar under way that were ours
         self._month, self._month_shares = -1, 0.0
         self._power: _Power | None = None
+        after, back = self.execution.delisted_after, self.execution.delisting_return
+        self._delistings = None if after is None else Delistings(n, after, -back)
 
     # -- what a trader asks of it ------------------------------------------------------------------------------------
 
@@ -379,6 +398,10 @@ class SimulatedBroker:
             for working in list(self._working.values()):
                 if working.session is not None and working.order.valid != "gtc":
                     self._end(working, event.time, "expired")
+        if self._delistings is not None:
+            for fill in self._delistings.fills(event, self.account, self._mark):
+                self.account.apply(fill)
+                self._news.append(fill)
         if self.account.cash_micro < 0 or self.account.shorts:
             self._margin_call(event)
 
