@@ -472,12 +472,25 @@ class View:
 
 
 @runtime_checkable
+class Resumable(Protocol):
+    """Something at work whose memory can be kept, so that after an interruption it goes on bit for bit."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all that later answers depend on, between two decisions, as a JSON-able mapping."""
+        ...
+
+    def restore(self, kept: Mapping[str, Any]) -> Any:
+        """Take up what `snapshot` gave, fresh and for the same symbols; `InputError` where it is of something else."""
+        ...
+
+
+@runtime_checkable
 class Policy(Protocol):
     """A rule that sizes positions.
 
     `stepper(symbols)` starts afresh and returns a function called once per decision, in order: ``step(view)`` gives the
     target weights, float (n_symbols,), as fractions of equity. NaN leaves that position as it is: a policy without a
-    finite forecast says NaN and never opens anything.
+    finite forecast says NaN and never opens anything. A step that remembers earlier decisions is `Resumable`.
     """
 
     def stepper(self, symbols: tuple[str, ...]) -> Callable[[View], np.ndarray]:
@@ -506,7 +519,7 @@ class Refusal:
 
 
 class LimitStep(Protocol):
-    """A limit at work, called once per decision, in order."""
+    """A limit at work, called once per decision, in order. One that remembers earlier decisions is `Resumable`."""
 
     def weights(self, view: View, targets: np.ndarray) -> tuple[np.ndarray, list[Refusal]]:
         """Return what is allowed of `targets` (NaN: keep the position), finite or NaN, and what was refused."""
@@ -523,6 +536,15 @@ class Brackets(Protocol):
 
     def bracket(self, j: int, entry_price: float, side: int) -> tuple[float, float]:
         """Return stop and target, raw prices or NaN, of a position just opened in column j; side is 1 or -1."""
+        ...
+
+
+@runtime_checkable
+class HearsForecasts(Protocol):
+    """A limit at work that asks how long a model has been silent, and is told whether there is one."""
+
+    def expect_forecasts(self) -> None:
+        """Take it that there is a forecaster, even if it never says a word."""
         ...
 
 

@@ -120,6 +120,18 @@ def test_weights_are_finite_or_nan_and_within_one(kind, given, horizon, seed):
         assert np.nansum(np.abs(weights)) <= 1 + 1e-9
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("kind", "given"), ALL)
+def test_what_is_left_alone_and_what_is_asked_for_is_no_more_than_gross_together(kind, given, seed):
+    step = build(kind, given).stepper(SYMBOLS)
+    for view in market(seed):
+        weights, held = step(view), np.abs(view.weights)
+        kept = held[np.isnan(weights) & np.isfinite(held)].sum()
+        if not np.isfinite(view.weights).all():
+            continue
+        assert kept + np.nansum(np.abs(weights)) <= max(1.0, kept) + given.get("band", 0.0) * len(SYMBOLS) + 1e-9
+
+
 @pytest.mark.parametrize(("kind", "given"), ALL)
 def test_every_policy_takes_positions_where_forecasts_are_clear(kind, given):
     step = build(kind, given).stepper(SYMBOLS)
@@ -164,6 +176,25 @@ def test_a_fresh_step_says_the_same_and_views_stay_as_they_are(kind, given):
     again = policy.stepper(SYMBOLS)
     for weights, view in zip(said, market(2), strict=True):
         np.testing.assert_array_equal(again(view), weights)
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize(("kind", "given"), ALL)
+def test_a_step_that_is_interrupted_goes_on_bit_for_bit(kind, given, horizon):
+    policy, views = build(kind, given), market(4, horizon)
+    whole = policy.stepper(SYMBOLS)
+    said = [whole(view).tobytes() for view in views]
+    early = policy.stepper(SYMBOLS)
+    for cut in (0, 1, 7, 25):
+        late, early = policy.stepper(SYMBOLS), policy.stepper(SYMBOLS)
+        for view in views[:cut]:
+            early(view)
+        late.restore(json.loads(json.dumps(early.snapshot(), allow_nan=False)))
+        assert [late(view).tobytes() for view in views[cut:]] == said[cut:]
+    with pytest.raises(InputError, match="snapshot"):
+        policy.stepper(SYMBOLS[:2]).restore(early.snapshot())
+    with pytest.raises(InputError, match="snapshot"):
+        policy.stepper(SYMBOLS).restore({})
 
 
 @pytest.mark.parametrize(("kind", "given"), ALL)

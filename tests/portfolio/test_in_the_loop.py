@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from longshort import load_bars
+from longshort.bars import Bars, State
 from longshort.data import synthetic
 from longshort.forecast import Forecast, TargetInfo
 from longshort.orders import Costs
@@ -41,6 +42,35 @@ def test_positions_stay_within_the_caps(stocks):
     assert np.abs(net).max() <= 0.2 * 1.35
     assert gross.max() > 0.45
     assert {r.limit for r in result.refusals} >= {"max_gross", "max_net"}
+
+
+def halted(n=8, since=3):
+    """Two symbols at 100, the first halted from row `since` on."""
+    close = np.full((n, 2), 100.0)
+    close[since:, 0] = np.nan
+    state = np.where(np.isnan(close), State.HALTED, State.OK).astype(np.uint8)
+    fields = dict.fromkeys(("open", "high", "low", "close"), close)
+    return Bars.from_arrays((np.arange(n) + 18_000) * 86_400 * 10**9, ("A", "B"), fields, bar_size="1D", state=state)
+
+
+def test_a_halted_holding_does_not_lever_a_bare_policy():
+    """Without limits nobody but the policy itself counts what it cannot sell."""
+    result = backtest(EqualWeight(), None, halted(), costs=Costs.none())
+    np.testing.assert_allclose(result.weights[-1], [0.5, 0.5])
+    assert len(result.fills) == 2
+
+
+def test_a_function_that_asks_for_more_than_it_has_is_refused_by_the_margin():
+    """1.8 of equity on B beside a halted 0.9 in A: 2.7 times what Regulation T lends."""
+
+    def levered(view):
+        return np.array([0.9, 0.9]) if view.state[0] == State.OK else np.array([np.nan, 1.8])
+
+    result = backtest(levered, None, halted(), costs=Costs.none())
+    np.testing.assert_allclose(result.weights[-1], [0.9, 0.9])
+    assert {(r.limit, r.symbol) for r in result.refusals} == {("buying power", "B")}
+    limited = backtest(Plan(levered, Limits(max_gross=1.2, max_net=1.2)), None, halted(), costs=Costs.none())
+    assert np.abs(limited.weights).sum(axis=1).max() <= 1.2 + 1e-9
 
 
 def test_forecasts_over_a_week_trade_a_fifth_as_much(stocks):

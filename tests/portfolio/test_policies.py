@@ -53,34 +53,6 @@ def test_a_missing_forecast_makes_the_others_no_weaker():
     np.testing.assert_allclose(step(view([0.01, 0.01, 0.01])), [1 / 3] * 3)
 
 
-def test_moments_of_four_bars_size_as_those_of_one_do():
-    """A return of 0.08 % with a deviation of 4 % over four bars is 0.02 % with 2 % a bar; 252 bars a year."""
-    covariance = np.diag([0.04**2, 0.08**2])
-    said = {"covariance": covariance}
-    mean, one = [0.0008, -0.0008], covariance / 4
-    kelly = Kelly(overlap=False)
-    np.testing.assert_allclose(weights(kelly, mean, horizon=4, **said), [0.25, -0.0625], rtol=1e-3)
-    np.testing.assert_allclose(
-        weights(kelly, mean, horizon=4, **said), weights(kelly, mean, horizon=4, std=[0.04, 0.08]), rtol=1e-12
-    )
-    scaled = VolatilityTarget(Sign(overlap=False), target=0.05)
-    np.testing.assert_allclose(
-        weights(scaled, mean, horizon=4, **said), weights(scaled, [0.0002, -0.0002], covariance=one), rtol=1e-12
-    )
-
-
-def test_no_position_is_larger_than_its_cap_however_near_the_stop():
-    np.testing.assert_allclose(weights(RiskPerTrade(risk=0.05, stop=0.01, cap=0.4), [0.01, -0.01]), [0.4, -0.4])
-
-
-def test_a_fraction_that_floating_point_misses_counts_all_its_symbols():
-    """0.29 x 100 is 28.999999999999996."""
-    symbols = tuple(f"S{i:03}" for i in range(100))
-    forecast = Forecast(np.arange(1), symbols, [np.arange(100.0) / 1e4], target=TargetInfo("return"))
-    found = Quantiles(0.29).stepper(symbols)(view_of(symbols, forecast.row(0)))
-    assert (np.count_nonzero(found > 0), np.count_nonzero(found < 0)) == (29, 29)
-
-
 def test_memory_of_one_bar_compares_symbols_only():
     step = LongShort(memory=1).stepper(("A", "B"))
     for size in (0.01, 0.0001):
@@ -161,6 +133,15 @@ def test_equal_weight_spreads_over_what_can_be_traded():
     np.testing.assert_array_equal(EqualWeight().stepper(seen.symbols)(seen), [1.0, np.nan, np.nan])
 
 
+def test_a_position_that_is_left_alone_counts_towards_gross_and_targets_give_way():
+    seen = {"weights": [0.5, 0.1, -0.2], "state": [2, 0, 0]}
+    np.testing.assert_allclose(weights(Sign(), [0.01, 0.01, -0.01], seen=seen), [np.nan, 0.25, -0.25])
+    np.testing.assert_allclose(weights(Sign(gross=0.4), [0.01, 0.01, -0.01], seen=seen), [np.nan, 0.0, 0.0])
+    np.testing.assert_allclose(weights(Sign(), [np.nan, 0.01, -0.01], seen={"weights": [-0.8, 0, 0]})[1:], [0.1, -0.1])
+    unknown = {"weights": [np.nan, 0.0, 0.0], "state": [2, 0, 0]}  # for limits to say something about
+    np.testing.assert_allclose(weights(Sign(), [0.01, 0.01, -0.01], seen=unknown), [np.nan, 0.5, -0.5])
+
+
 def test_positions_of_a_network_share_the_account():
     np.testing.assert_allclose(weights(Positions(), [0, 0], position=[1.0, -0.5]), [0.5, -0.25])
     np.testing.assert_allclose(weights(Positions(), [0], position=[-0.5]), [-0.5])
@@ -179,6 +160,30 @@ def test_kelly_with_a_covariance_solves_for_all_stakes_together():
     mean = np.array([5e-5, 2e-5])
     expected = 0.5 * np.linalg.inv(covariance) @ mean
     np.testing.assert_allclose(weights(Kelly(0.5), mean, covariance=covariance), expected)
+
+
+def test_joint_stakes_shrink_together_so_that_a_hedge_stays_one():
+    covariance = np.array([[4e-4, 3.8e-4], [3.8e-4, 4e-4]])
+    mean = np.array([0.004, 0.002])
+    stakes = 0.5 * np.linalg.inv(covariance) @ mean  # 27 of one, 21 short of the other
+    assert np.abs(stakes).min() > 1
+    free = weights(Kelly(0.5), mean, covariance=covariance)
+    np.testing.assert_allclose(free, stakes / np.abs(stakes).sum())
+    capped = weights(Kelly(0.5, cap=0.3), mean, covariance=covariance)
+    np.testing.assert_allclose(capped, 0.3 * stakes / np.abs(stakes).max())
+    small = weights(Kelly(0.01, cap=0.9), mean, covariance=covariance)
+    np.testing.assert_allclose(small, 0.02 * stakes)
+
+
+def test_joint_stakes_without_a_forecast_of_one_are_those_of_the_others():
+    covariance = np.diag([4e-4, 4e-4, 4e-4])
+    got = weights(Kelly(0.5), [0.001, np.nan, 0.004], covariance=covariance)
+    np.testing.assert_allclose(got, [0.2, np.nan, 0.8])
+
+
+@pytest.mark.parametrize("variance", [-1e-4, 0.0])
+def test_kelly_takes_no_position_where_the_covariance_is_none(variance):
+    assert np.isnan(weights(Kelly(0.5), [0.01, 0.01], covariance=np.diag([1e-4, variance]))).all()
 
 
 def test_kelly_of_symbols_that_move_as_one_takes_no_position():
@@ -365,8 +370,8 @@ def test_volatility_target_scales_a_small_portfolio_up_to_gross_and_no_further()
 def test_volatility_target_counts_the_positions_it_leaves_alone():
     policy = VolatilityTarget(Sign(), target=0.05)
     covariance = np.diag([0.01**2, 0.01**2])
-    got = weights(policy, [0.01, np.nan], covariance=covariance, seen={"weights": [0.0, 0.8]})
-    whole = 0.01 * np.sqrt(252) * np.hypot(1.0, 0.8)
+    got = weights(policy, [0.01, np.nan], covariance=covariance, seen={"weights": [0.0, 0.7]})
+    whole = 0.01 * np.sqrt(252) * np.hypot(1.0, 0.7)
     np.testing.assert_allclose(got, [0.05 / whole, np.nan])
 
 

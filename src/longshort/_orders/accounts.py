@@ -8,7 +8,7 @@ what the closed ones made (`realised`). After any sequence of messages
 holds to the micro-unit, and `Account.audit` raises if it ever does not.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, nan
 from typing import Any
@@ -318,6 +318,22 @@ class Account:
             "realised_micro": list(self.realised_micro),
             "totals": dict(self.totals),
         }
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Take up what `to_dict` gave of an account of the same symbols; `LedgerError` where it does not add up."""
+        own = self.to_dict()
+        lists = ("lots", "basis_micro", "realised_micro")
+        if set(kept) != set(own) or any(len(kept[name]) != len(own[name]) for name in lists):
+            raise InputError(f"An account of {len(self.symbols)} symbols was expected, was {str(kept)[:80]}.")
+        if kept["currency"] != self.currency or set(kept["totals"]) != set(self.totals):
+            raise InputError(f"An account in {self.currency} was expected, this was in {kept['currency']!r}.")
+        if not all(type(n) is int for name in lists for n in (*kept[name], kept["cash_micro"])):
+            raise InputError("An account holds whole numbers only.")
+        self.cash_micro, self.totals = kept["cash_micro"], {name: kept["totals"][name] for name in self.totals}
+        self.basis_micro, self.realised_micro = list(kept["basis_micro"]), list(kept["realised_micro"])
+        for j, lots in enumerate(kept["lots"]):
+            self._hold(j, lots)
+        self.audit()
 
     def __repr__(self) -> str:
         held = ", ".join(f"{p.quantity.lots} {p.symbol}" for p in self.positions().values())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..forecast import View
+from .memory import Remembers
 from .volatility import TrueRange, rescaled
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 RULES = ("stop_loss", "trailing_stop", "atr_stop")  # what moves against the position; the tightest one counts
 
 
-class Exits:
+class Exits(Remembers):
     """The exits of `Limits` at work: one `observe` per decision, then levels and what must be closed.
 
     Attributes
@@ -36,6 +37,11 @@ class Exits:
     astray : bool array (n_symbols,)
         Positions without an entry price: nothing may be added.
     """
+
+    MEMORY = (
+        "stop", "target", "close", "why", "blocked_side", "unready", "astray", "quiet", "_levels", "_closing", "_wait",
+        "_side", "_age", "_best", "_last", "_distance", "_ratchet", "_ranges", "_opened", "_time", "_open",
+    )  # fmt: skip
 
     def __init__(self, limits: "Limits", n_symbols: int):
         self._limits = limits

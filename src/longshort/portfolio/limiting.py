@@ -1,17 +1,20 @@
 """`Limits` at work: one decision after the other, in the order of the list in `risk.py`."""
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, UnknownName, did_you_mean
 from ..forecast import Refusal, View
 from .caps import SLACK, Capped, added, cap_added, cap_gross, cap_net, cap_squares, net_of
 from .diversification import effective_bets
 from .exits import Exits
+from .memory import Remembers, keep, require_keys, resume
 from .rules import total_of
+from .silence import Silence
 
 if TYPE_CHECKING:
     from .risk import Limits
@@ -35,6 +38,8 @@ class LimitsAtWork:
         Drawdown and daily loss.
     exits : Exits or None
         Stops and targets; None where there is no such rule.
+    silence : Silence
+        Bars for which nothing was said of each symbol.
     bracket : callable or None
         ``bracket(column, entry_price, side)`` gives stop and target of a position opened since the last decision. They
         protect it in that bar; from its close on `levels` does.
@@ -47,6 +52,7 @@ class LimitsAtWork:
         self.bracket: Callable[[int, float, int], tuple[float, float]] | None = (
             None if self.exits is None else self.exits.bracket
         )
+        self.silence = Silence(len(symbols), limits.max_silence)
         self._restricted = _sides(limits, symbols)
         self._sectors = _sectors(limits, symbols)
         bets = limits.max_gross / math.sqrt(limits.min_effective_bets)
@@ -73,6 +79,7 @@ class LimitsAtWork:
                 f"Expected one target for each of the {len(self.symbols)} symbols, there were {len(targets)}."
             )
         fault = self.breaker.observe(view)
+        self.silence.observe(view, targets)
         if self.exits is not None:
             self.exits.observe(view)
         if fault is None:
@@ -93,9 +100,36 @@ class LimitsAtWork:
         self.exits.observe(view)
         return self.exits.stop, self.exits.target
 
+    def expect_forecasts(self) -> None:
+        """Count silence from the first bar on: there is a forecaster, even if it never says a word."""
+        self.silence.heard = True
+
     def reset(self) -> None:
         """Close an open breaker by hand. Drawdown is measured anew from the equity of the next decision."""
         self.breaker = Breaker(self.limits)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return peaks, entries, waits and open breakers as a JSON-able mapping; see `Resumable`."""
+        return {
+            "symbols": list(self.symbols),
+            "breaker": self.breaker.snapshot(),
+            "told": self.breaker.name_of(self._told),
+            "exits": keep(self.exits),
+            "silence": self.silence.snapshot(),
+        }
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Take up a snapshot of limits with the same rules for the same symbols; their numbers may differ."""
+        require_keys("Limits", kept, ("symbols", "breaker", "told", "exits", "silence"))
+        if kept["symbols"] != list(self.symbols):
+            raise InputError(f"The snapshot is of {kept['symbols'][:5]}, and these limits are for {self.symbols[:5]}.")
+        if (kept["exits"] is None) != (self.exits is None):
+            there = "no" if kept["exits"] is None else "some"
+            raise InputError(f"The snapshot is of limits with {there} exits. Restore it, then change the limits.")
+        self.breaker.restore(kept["breaker"])
+        resume(self.exits, kept["exits"])
+        self.silence.restore(kept["silence"])
+        self._told = self.breaker.named(kept["told"])
 
     def _pass(self, view: View, targets: np.ndarray) -> bool:
         """Return whether all is so small and so complete that no limit can have anything to say."""
@@ -117,7 +151,8 @@ class LimitsAtWork:
         return not np.count_nonzero(np.isinf(targets)) and _tradable(view, targets == targets)
 
     def _calm(self, view: View) -> bool:
-        return (self.exits is None or self.exits.quiet) and -math.inf < view.equity < math.inf
+        quiet = self.silence.over is None and (self.exits is None or self.exits.quiet)
+        return quiet and -math.inf < view.equity < math.inf
 
     def _limited(self, view: View, targets: np.ndarray, fault: "Fault | None") -> tuple[np.ndarray, list[Refusal]]:
         work = Work(view, targets)
@@ -127,6 +162,8 @@ class LimitsAtWork:
             self._told = fault if told else self._told
         if self.exits is not None:
             _exit(work, self.exits, self.limits)
+        if self.silence.over is not None:
+            _close_silent(work, self.silence.over, self.silence.bars, self.limits.max_silence)
         if self._restricted is not None:
             _restrict(work, *self._restricted)
         _position(work, self.limits)
@@ -156,8 +193,10 @@ def _tradable(view: View, asked: np.ndarray) -> bool:
 Fault = tuple[str, float, float]  # limit, the number that broke, its bound
 
 
-class Breaker:
+class Breaker(Remembers):
     """Drawdown and daily loss, counted on equity, so on realised and unrealised results alike."""
+
+    MEMORY = ("_time", "_session", "_peak", "_start", "_last", "_drawdown", "_day")
 
     def __init__(self, limits: "Limits"):
         self._limits = limits
@@ -184,6 +223,14 @@ class Breaker:
             if self._day is None and not fall <= self._limits.max_daily_loss * SLACK:
                 self._day = ("max_daily_loss", fall, self._limits.max_daily_loss)
         return self._drawdown or self._day
+
+    def name_of(self, fault: Fault | None) -> str | None:
+        """Return the name of a fault that holds it open now; None for any other."""
+        return next((one[0] for one in (self._drawdown, self._day) if one is not None and one is fault), None)
+
+    def named(self, name: str | None) -> Fault | None:
+        """Return what holds it open under a name."""
+        return next((one for one in (self._drawdown, self._day) if one is not None and one[0] == name), None)
 
 
 def _fall(equity: float, before: float) -> float:
@@ -298,6 +345,15 @@ def _exit(work: Work, exits: Exits, limits: "Limits") -> None:
             work.refuse("cooldown", view.symbols[j], exits.waits[j], 0, asked, work.w[j])
 
 
+def _close_silent(work: Work, over: np.ndarray, bars: np.ndarray, most: int) -> None:
+    """Close what is held and nobody speaks of, where it can be traded."""
+    closing = over & work.kept & ((work.held != 0) | ~(work.view.shares == 0)) & (work.view.state == 0)
+    for j in np.flatnonzero(closing):
+        work.refuse("max_silence", work.view.symbols[j], bars[j], most, work.held[j], 0.0)
+    work.w = np.where(closing, 0.0, work.w)
+    work.kept = work.kept & ~closing
+
+
 def _restrict(work: Work, no_long: np.ndarray, no_short: np.ndarray) -> None:
     high = np.where(no_long, np.maximum(work.held, 0.0), np.inf)
     low = np.where(no_short, np.minimum(work.held, 0.0), -np.inf)
@@ -356,10 +412,35 @@ def _independent(work: Work, least: float) -> bool:
 def _sides(limits: "Limits", symbols: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the symbols that may not be held long, and those not short; None where none is restricted."""
     said = limits.restricted_sides()
+    _require_known(said, symbols, limits.restricted_elsewhere)
     if not said.keys() & set(symbols):
         return None
     no_long = np.array([said.get(symbol) in ("long", "both") for symbol in symbols])
     return no_long, np.array([said.get(symbol) in ("short", "both") for symbol in symbols])
+
+
+def _require_known(names: Mapping[str, str], symbols: tuple[str, ...], elsewhere: bool) -> None:
+    """Raise `UnknownName` for restricted names that restrict nothing: a typo, or another way to write a symbol."""
+    known = set(symbols)
+    absent = [name for name in names if name not in known]
+    if elsewhere:
+        free = {_letters(symbol): symbol for symbol in symbols if symbol not in names}
+        alike = [(name, free[_letters(name)]) for name in absent if _letters(name) in free]
+        if alike:
+            name, symbol = alike[0]
+            raise UnknownName(
+                f"Limits.restricted names {name!r}, which is {symbol!r} here and would stay free. Add it."
+            )
+    elif absent:
+        raise UnknownName(
+            f"Limits.restricted names {len(absent)} symbols that are not here and would restrict nothing, such as "
+            f"{absent[0]!r}. {did_you_mean(absent[0], symbols)} A list for more than these symbols needs "
+            "restricted_elsewhere=True."
+        )
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _sectors(limits: "Limits", symbols: tuple[str, ...]) -> list[tuple[str, np.ndarray]]:
@@ -367,6 +448,12 @@ def _sectors(limits: "Limits", symbols: tuple[str, ...]) -> list[tuple[str, np.n
         return []
     unknown = [symbol for symbol in symbols if symbol not in limits.sectors]
     if unknown:
-        raise InputError(f"Limits.sectors has no sector for {len(unknown)} symbols: {', '.join(unknown[:5])}.")
+        advice = did_you_mean(unknown[0], [name for name in limits.sectors if name not in symbols])
+        raise UnknownName(
+            f"Limits.sectors has no sector for {len(unknown)} symbols: {', '.join(unknown[:5])}. {advice}"
+        )
     names = sorted({limits.sectors[symbol] for symbol in symbols})
+    for one, other in combinations(names, 2):
+        if _letters(one) == _letters(other):
+            raise InputError(f"Limits.sectors has {one!r} and {other!r}, each with a cap of its own. Write both alike.")
     return [(name, np.array([limits.sectors[symbol] == name for symbol in symbols])) for name in names]

@@ -25,6 +25,7 @@ import numpy as np
 from ..bars import State
 from ..errors import InputError
 from ..forecast import Forecast, ForecastRow, View
+from .memory import require_keys
 from .solving import NoAnswer, Program, Room, at_risk, boxed, cvxpy_, equal_risk, factor_of
 
 log = logging.getLogger(__name__)
@@ -174,6 +175,16 @@ class OptimisedStep:
             return weights
         weights[taking_part] = np.where(np.abs(found) < _DUST, 0.0, found)
         return weights
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return that nothing is remembered from one decision to the next; see `Resumable`."""
+        return {"symbols": list(self.symbols)}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on; `InputError` where the snapshot is of other symbols."""
+        require_keys(type(self.policy).__name__, kept, ("symbols",))
+        if kept["symbols"] != list(self.symbols):
+            raise InputError(f"The snapshot is of {kept['symbols'][:5]}, and this is of {self.symbols[:5]}.")
 
     def _solved(self, mean: np.ndarray, covariance: np.ndarray, part: np.ndarray, view: View) -> np.ndarray:
         inner, held = covariance[np.ix_(part, part)], np.asarray(view.weights, np.float64)

@@ -28,7 +28,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..forecast import View
-from .rules import Sizing, Step, signals, total_of, usable, within
+from .memory import Remembers
+from .rules import SizedStep, Sizing, Step, signals, total_of, usable, within
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class LongShort(Sizing):
         """Return the rule itself."""
         return _Strength(self)
 
-    def stepper(self, symbols: tuple[str, ...]) -> Step:
+    def stepper(self, symbols: tuple[str, ...]) -> SizedStep:
         """Return a fresh step from `View` to target weights."""
         if self.target_vol is None:
             return super().stepper(symbols)
@@ -86,8 +87,10 @@ class LongShort(Sizing):
         return VolatilityTarget(plain, self.target_vol, gross=self.gross, band=self.band).stepper(symbols)
 
 
-class _Strength:
+class _Strength(Remembers):
     """The weights of `LongShort`, and how strong forecasts usually are."""
+
+    MEMORY = ("usual", "seen")
 
     def __init__(self, policy: LongShort):
         self.policy, self.usual, self.seen = policy, 0.0, 0

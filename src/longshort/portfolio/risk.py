@@ -6,14 +6,15 @@ Every decision goes through the same list, in this order, and each entry may onl
    1  inputs               equity, positions, prices and targets are finite; symbols can be traded
    2  breakers             drawdown since the highest equity, loss of the session
    3  exits                stop-loss, take-profit, trailing, ATR and time stops, and the wait after them
-   4  restricted           symbols that may not be held long, short or at all
-   5  position             absolute weight of a symbol
-   6  sector               absolute weights of a sector
-   7  gross, leverage      absolute weights of all
-   8  effective bets       sum of squared weights
-   9  turnover             what is opened or added at one decision
-  10  net                  sum of weights
-  11  independent bets     uncorrelated sources of risk
+   4  silence              bars for which a position is left alone without a forecast
+   5  restricted           symbols that may not be held long, short or at all
+   6  position             absolute weight of a symbol
+   7  sector               absolute weights of a sector
+   8  gross, leverage      absolute weights of all
+   9  effective bets       sum of squared weights
+  10  turnover             what is opened or added at one decision
+  11  net                  sum of weights
+  12  independent bets     uncorrelated sources of risk
 ====  ===================  =====================================================================================
 
 All of them together hold afterwards, and asking twice changes nothing. Checks allow only what is between its bounds, so
@@ -31,7 +32,12 @@ from .rules import within
 
 EXITS = ("stop_loss", "take_profit", "trailing_stop", "atr_stop", "time_stop")
 SIDES = ("long", "short", "both")
-CLOSES = (*EXITS, "max_drawdown", "max_daily_loss")  # limits that close what is held, whatever the policy asks for
+CLOSES = (
+    *EXITS,
+    "max_drawdown",
+    "max_daily_loss",
+    "max_silence",
+)  # limits that close what is held, whatever the policy asks for
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,11 @@ class Limits:
     max_daily_loss : float, default=0.10
         Largest fall of equity within a session, from its value at the last decision of the session before. The breaker
         closes again with the next session.
+    max_silence : int, default=25
+        Bars for which a position may be left as it is while nothing is forecast for its symbol; then it is closed. A
+        forecast over h bars speaks for h of them. The default lets forecasts come once a month of daily bars.
     sectors : mapping of str to str, optional
-        Sector of every symbol.
+        Sector of every symbol; it may know more symbols than there are.
     max_sector : float, default=1.0
         Largest sum of absolute weights within a sector.
     min_effective_bets : float, default=1.0
@@ -80,7 +89,11 @@ class Limits:
         Smallest number of uncorrelated sources of risk (`effective_bets` with the forecast's covariance). A portfolio
         of fewer may only be reduced, and so may one without a covariance. Stocks held long share a market: few reach 2.
     restricted : sequence of str or mapping of str to {"long", "short", "both"}, default=()
-        Symbols in which nothing may be opened or added, on that side. What is held may be kept.
+        Symbols in which nothing may be opened or added, on that side. What is held may be kept. A name that is no
+        symbol of the strategy raises `UnknownName` when it starts to work, because it would restrict nothing.
+    restricted_elsewhere : bool, default=False
+        Accept such names, as lists for a whole firm have them. Refused is then only another way to write a symbol that
+        is not on the list, such as BRK.B for BRK-B.
     on_breach : {"flat", "reduce"}, default="flat"
         What an open breaker does: close everything, or allow only reductions.
     band : float, default=0.05
@@ -97,6 +110,12 @@ class Limits:
     On daily bars a session is one decision: a loss beyond `max_daily_loss` closes positions at the next open, and the
     decision after that may open them again.
 
+    Silence is what neither a target nor a forecast breaks: NaN is also how a policy says that a position is right as it
+    is. A forecast counts where all of it is a number. Strategies without a forecaster go by prices alone and are never
+    silent; one has a forecaster from its first forecast on, and in a `Trader` that was given a source of them. What
+    cannot be traded is closed when it can be. Bars in which the symbol's market was closed do not count, missing and
+    halted ones do. The policy may open the position again.
+
     Examples
     --------
     >>> import numpy as np
@@ -108,8 +127,8 @@ class Limits:
     >>> [(r.limit, r.symbol, r.value, r.bound) for r in refused]
     [('max_position', 'AAPL', 0.6, 0.3), ('max_net', None, 0.6, 0.5)]
     >>> print(Limits(stop_loss=0.05))
-    stop-loss at 0.05; position <= 1, gross <= 1, net <= 1, leverage <= 1, turnover <= 1 a decision; drawdown <= 0.25,
-    daily loss <= 0.1, else flat
+    stop-loss at 0.05; position <= 1, gross <= 1, net <= 1, leverage <= 1, turnover <= 1 a decision, silence <= 25 bars;
+    drawdown <= 0.25, daily loss <= 0.1, else flat
     """
 
     stop_loss: float | None = None
@@ -124,11 +143,13 @@ class Limits:
     max_turnover: float = 1.0
     max_drawdown: float = 0.25
     max_daily_loss: float = 0.10
+    max_silence: int = 25
     sectors: Mapping[str, str] | None = None
     max_sector: float = 1.0
     min_effective_bets: float = 1.0
     min_independent_bets: float = 1.0
     restricted: Any = ()
+    restricted_elsewhere: bool = False
     on_breach: str = "flat"
     band: float = 0.05
     cooldown: int = 1
@@ -148,6 +169,7 @@ class Limits:
         for name in ("max_position", "max_gross", "max_net", "max_leverage", "max_sector"):
             within(self, name, 0.0, 100.0)
         within(self, "time_stop", 1, 10**9)
+        within(self, "max_silence", 0, 10**9)
         within(self, "atr_window", 1, 10**6)
         within(self, "cooldown", 0, 10**9)
         within(self, "band", 0.0, 1.0)
@@ -159,6 +181,8 @@ class Limits:
             raise InputError(f"Limits.sectors must map symbols to sectors, was {self.sectors!r}.")
         if self.on_breach not in ("flat", "reduce"):
             raise InputError(f"Limits.on_breach must be 'flat' or 'reduce', was {self.on_breach!r}.")
+        if not isinstance(self.restricted_elsewhere, bool):
+            raise InputError(f"Limits.restricted_elsewhere must be True or False, was {self.restricted_elsewhere!r}.")
         if isinstance(self.restricted, str):
             raise InputError(f"Limits.restricted lists symbols, was one string; write ({self.restricted!r},).")
         for symbol, side in self.restricted_sides().items():
@@ -193,6 +217,7 @@ class Limits:
             f"net <= {self.max_net:.4g}",
             f"leverage <= {self.max_leverage:.4g}",
             f"turnover <= {self.max_turnover:.4g} a decision",
+            f"silence <= {self.max_silence} bars",
         ]
         bounds += [f"sector <= {self.max_sector:.4g}"] if self.sectors is not None else []
         bounds += [f"effective bets >= {self.min_effective_bets:.4g}"] if self.min_effective_bets > 1 else []

@@ -1,7 +1,7 @@
 """What every policy shares: bounds, bands and overlapping books, and plain functions as policies."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..forecast import Policy, View
+from .memory import Remembers, keep, require_keys, resume
 from .reading import expected_returns
 
 Step = Callable[[View], np.ndarray]
@@ -21,7 +22,7 @@ class Sizing:
     Parameters
     ----------
     gross : float, default=1.0
-        Largest sum of absolute weights, in (0, 1].
+        Largest sum of absolute weights, in (0, 1]; positions that are left alone (NaN) count, and targets give way.
     band : float, default=0.0
         A position is left alone while its target is less than this away from it. Closing is never put off.
     overlap : bool, default=True
@@ -48,27 +49,9 @@ class Sizing:
         """Return the rule itself: raw weights of a view, NaN where it says nothing."""
         raise NotImplementedError
 
-    def stepper(self, symbols: tuple[str, ...]) -> Step:
+    def stepper(self, symbols: tuple[str, ...]) -> "SizedStep":
         """Return a fresh step from `View` to target weights."""
-        symbols = tuple(symbols)
-        sizer, gross, band = self.sizer(symbols), self.gross, self.band
-        books = _Books(len(symbols)) if self.overlap and not self.WRAPS else None
-
-        def step(view: View) -> np.ndarray:
-            if view.symbols is not symbols and view.symbols != symbols:
-                raise InputError(f"This policy was started for {symbols[:5]}, and the view shows {view.symbols[:5]}.")
-            target = view.forecast.target if view.forecast is not None else None
-            with np.errstate(all="ignore"):  # absurd numbers end as NaN, which leaves a position alone
-                weights = sizer(view)
-                if books is not None and target is not None and target.horizon > 1:
-                    weights = books.renew(weights, target.horizon)
-                weights = bounded(weights, gross)
-                if band:
-                    near = (np.abs(weights - view.weights) < band) & (weights != 0.0)
-                    weights = np.where(near, np.nan, weights)
-            return weights
-
-        return step
+        return SizedStep(self, tuple(symbols))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a JSON-able mapping."""
@@ -77,8 +60,59 @@ class Sizing:
         return {"kind": type(self).__name__, **plain}
 
 
-class _Books:
+class SizedStep:
+    """A policy at work: ``step(view)`` gives target weights.
+
+    Attributes
+    ----------
+    whole : bool
+        Whether its weights are all there will be, so that what it leaves alone counts towards `gross`. Not inside a
+        wrapper, which takes them for a shape and counts itself.
+    """
+
+    def __init__(self, policy: Sizing, symbols: tuple[str, ...]):
+        self.policy, self.symbols, self.whole = policy, symbols, True
+        self.gross, self.band = policy.gross, policy.band
+        self.sizer = policy.sizer(symbols)
+        self.books = _Books(len(symbols)) if policy.overlap and not policy.WRAPS else None
+
+    def __call__(self, view: View) -> np.ndarray:
+        """Return the target weights, float (n_symbols,)."""
+        symbols, books = self.symbols, self.books
+        if view.symbols is not symbols and view.symbols != symbols:
+            raise InputError(f"This policy was started for {symbols[:5]}, and the view shows {view.symbols[:5]}.")
+        target = view.forecast.target if view.forecast is not None else None
+        with np.errstate(all="ignore"):  # absurd numbers end as NaN, which leaves a position alone
+            weights = self.sizer(view)
+            if books is not None and target is not None and target.horizon > 1:
+                weights = books.renew(weights, target.horizon)
+            weights = bounded(weights, self.gross, view.weights if self.whole else None)
+            if self.band:
+                near = (np.abs(weights - view.weights) < self.band) & (weights != 0.0)
+                weights = np.where(near, np.nan, weights)
+        return weights
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the memory as a JSON-able mapping; see `Resumable`."""
+        named = {"kind": type(self.policy).__name__, "symbols": list(self.symbols)}
+        return named | {"sizer": keep(self.sizer), "books": keep(self.books)}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Take up a memory; `InputError` where it is of another policy or of other symbols."""
+        require_keys(type(self.policy).__name__, kept, ("kind", "symbols", "sizer", "books"))
+        own = type(self.policy).__name__, list(self.symbols)
+        if (kept["kind"], kept["symbols"]) != own:
+            raise InputError(
+                f"The snapshot is of {kept['kind']} with {kept['symbols'][:5]}, and this is {own[0]} with {own[1][:5]}."
+            )
+        resume(self.sizer, kept["sizer"])
+        resume(self.books, kept["books"])
+
+
+class _Books(Remembers):
     """h overlapping portfolios, one renewed per decision; a symbol without a target keeps its place in the old one."""
+
+    MEMORY = ("books", "slot")
 
     def __init__(self, n_symbols: int):
         self.n_symbols, self.slot = n_symbols, 0
@@ -102,7 +136,8 @@ class Rule:
     ----------
     function : callable
         ``function(view)`` gives weights (n_symbols,), NaN to leave a position. Infinite ones count as NaN; weights
-        beyond 1 are left to the limits.
+        beyond 1 are left to the limits. One that remembers earlier views should be an object with ``snapshot()`` and
+        ``restore(kept)`` (`Resumable`); any other is taken to remember nothing.
 
     Examples
     --------
@@ -114,24 +149,40 @@ class Rule:
 
     function: Callable[[View], Any]
 
-    def stepper(self, symbols: tuple[str, ...]) -> Step:
+    def stepper(self, symbols: tuple[str, ...]) -> "RuleStep":
         """Return a fresh step from `View` to target weights."""
-
-        def step(view: View) -> np.ndarray:
-            weights = np.asarray(self.function(view), dtype=np.float64)
-            if weights.shape != (len(symbols),):
-                raise InputError(
-                    f"A policy must return one weight for each of the {len(symbols)} symbols, shape "
-                    f"({len(symbols)},); it returned shape {weights.shape}."
-                )
-            return np.where(np.isfinite(weights), weights, np.nan)
-
-        return step
+        return RuleStep(self.function, len(symbols))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a JSON-able mapping."""
         name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
         return {"kind": "Rule", "function": f"{getattr(self.function, '__module__', '?')}.{name}"}
+
+
+class RuleStep:
+    """A function at work as a policy."""
+
+    def __init__(self, function: Callable[[View], Any], n_symbols: int):
+        self.function, self.n_symbols = function, n_symbols
+
+    def __call__(self, view: View) -> np.ndarray:
+        """Return the target weights, float (n_symbols,)."""
+        weights = np.asarray(self.function(view), dtype=np.float64)
+        if weights.shape != (self.n_symbols,):
+            raise InputError(
+                f"A policy must return one weight for each of the {self.n_symbols} symbols, shape "
+                f"({self.n_symbols},); it returned shape {weights.shape}."
+            )
+        return np.where(np.isfinite(weights), weights, np.nan)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the function's own memory, where it has one; see `Resumable`."""
+        return {"function": keep(self.function)}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Take up the function's own memory."""
+        require_keys("Rule", kept, ("function",))
+        resume(self.function, kept["function"])
 
 
 def as_policy(policy: Any) -> Policy:
@@ -170,12 +221,16 @@ def usable(view: View, values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values) & (np.abs(values) < 1e300) & (view.state == 0), values, np.nan)
 
 
-def bounded(weights: np.ndarray, gross: float) -> np.ndarray:
-    """Return weights scaled down to `gross` where their absolute sum is above it."""
+def bounded(weights: np.ndarray, gross: float, held: np.ndarray | None = None) -> np.ndarray:
+    """Return weights scaled down where their absolute sum, with what is held where they are NaN, is above `gross`."""
     size = np.abs(weights)
     total = total_of(size)
     if total != total:
-        total = total_of(size[size == size])
+        asked = size == size
+        total = total_of(size[asked])
+        if held is not None:
+            kept = np.abs(held)
+            gross = max(gross - total_of(kept[~asked & (kept < np.inf)]), 0.0)
     return weights if total <= gross else weights * (gross / total)
 
 

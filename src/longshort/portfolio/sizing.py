@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..forecast import ForecastRow, View
+from .memory import Remembers
 from .reading import expected_deviation, expected_returns, target_of_row
 from .rules import Sizing, Step, signals, usable, within
 from .volatility import Deviations, TrueRange
@@ -89,8 +90,10 @@ def _between(name: str, value: float, low: float, high: float) -> None:
 class Kelly(Sizing):
     """Expected return over variance (Kelly, 1956; Thorp, 2006), a fraction of it, with a cap.
 
-    Deviations come from the forecast where it has them, else from past returns; with a forecast covariance the stakes
-    are taken together, ``fraction x inverse(covariance) x mean``. Forecasts of directions are bets at `payoff`.
+    Deviations come from the forecast where it has them, else from past returns; each stake is then cut to `cap`, and
+    all shrink together to `gross`. With a forecast covariance the stakes are one bet, ``fraction x inverse(covariance)
+    x mean``, and shrink together to both, so that a hedge stays one; a covariance that is none (not positive definite)
+    leaves all positions. Forecasts of directions are bets at `payoff`.
 
     Parameters
     ----------
@@ -129,21 +132,33 @@ class Kelly(Sizing):
 
     def sizer(self, symbols: tuple[str, ...]) -> Step:
         """Return the rule itself."""
-        past = Deviations(len(symbols), self.halflife)
+        return _Kelly(self, len(symbols))
 
-        def weights(view: View) -> np.ndarray:
-            deviation = past.update(view.returns)
-            row = view.forecast
-            if row is None:
-                return np.full(len(symbols), np.nan)
-            if self.payoff is not None and target_of_row(row).kind == "direction":
-                stakes = _bet(signals(view), self.payoff)
-            else:
-                stakes = _stakes(row, usable(view, expected_returns(row)), deviation)
-            stakes = np.where(np.isfinite(stakes), stakes, np.nan) * self.fraction
-            return np.maximum(np.minimum(stakes, self.cap), -self.cap)
 
-        return weights
+class _Kelly(Remembers):
+    """The weights of `Kelly`, and the past deviations."""
+
+    MEMORY = ("past",)
+
+    def __init__(self, policy: Kelly, n_symbols: int):
+        self.policy, self.past = policy, Deviations(n_symbols, policy.halflife)
+
+    def __call__(self, view: View) -> np.ndarray:
+        deviation = self.past.update(view.returns)
+        row, cap, payoff = view.forecast, self.policy.cap, self.policy.payoff
+        if row is None:
+            return np.full(len(view.symbols), np.nan)
+        joint = False
+        if payoff is not None and target_of_row(row).kind == "direction":
+            stakes = _bet(signals(view), payoff)
+        else:
+            stakes = _stakes(row, usable(view, expected_returns(row)), deviation)
+            joint = row.covariance is not None
+        stakes = np.where(np.isfinite(stakes), stakes, np.nan) * self.policy.fraction
+        if joint:
+            largest = np.fmax.reduce(np.abs(stakes))
+            return stakes * (cap / largest) if largest > cap else stakes
+        return np.maximum(np.minimum(stakes, cap), -cap)
 
 
 def _bet(score: np.ndarray, payoff: float) -> np.ndarray:
@@ -159,9 +174,10 @@ def _stakes(row: ForecastRow, mean: np.ndarray, past: np.ndarray) -> np.ndarray:
         stakes = np.full(len(mean), np.nan)
         try:
             covariance = row.covariance[np.ix_(known, known)] / row.target.horizon
+            np.linalg.cholesky(covariance)
             stakes[known] = np.linalg.solve(covariance, mean[known])
         except np.linalg.LinAlgError:
-            pass  # two symbols that move as one have no stakes of their own
+            pass  # two symbols that move as one have no stakes of their own, and below zero there is no risk
         return stakes
     forecast = expected_deviation(row)
     deviation = past if forecast is None else forecast
@@ -215,14 +231,23 @@ class RiskPerTrade(Sizing):
 
     def sizer(self, symbols: tuple[str, ...]) -> Step:
         """Return the rule itself."""
-        ranges = TrueRange(len(symbols), self.atr_window) if self.atr is not None else None
+        return _PerTrade(self, len(symbols))
 
-        def weights(view: View) -> np.ndarray:
-            sides = np.sign(signals(view) if view.forecast is not None else np.full(len(symbols), np.nan))
-            if ranges is None or self.atr is None:
-                return sides * min(self.risk / (self.stop or 1.0), self.cap)
-            ranges.update(view)
-            size = self.risk * view.price / (self.atr * ranges.atr)
-            return sides * np.where(size >= 0, np.minimum(size, self.cap), np.nan)
 
-        return weights
+class _PerTrade(Remembers):
+    """The weights of `RiskPerTrade`, and the true range."""
+
+    MEMORY = ("ranges",)
+
+    def __init__(self, policy: RiskPerTrade, n_symbols: int):
+        self.policy = policy
+        self.ranges = TrueRange(n_symbols, policy.atr_window) if policy.atr is not None else None
+
+    def __call__(self, view: View) -> np.ndarray:
+        policy, ranges = self.policy, self.ranges
+        sides = np.sign(signals(view))
+        if ranges is None or policy.atr is None:
+            return sides * min(policy.risk / (policy.stop or 1.0), policy.cap)
+        ranges.update(view)
+        size = policy.risk * view.price / (policy.atr * ranges.atr)
+        return sides * np.where(size >= 0, np.minimum(size, policy.cap), np.nan)

@@ -9,11 +9,12 @@ import math
 import numpy as np
 
 from ..forecast import View
+from .memory import Remembers
 
 READY = 20  # returns before a deviation counts
 
 
-class Deviations:
+class Deviations(Remembers):
     """Exponentially weighted deviation of every symbol's returns, mean zero (RiskMetrics, 1996).
 
     Parameters
@@ -23,6 +24,8 @@ class Deviations:
     halflife : float
         Bars after which a return counts half.
     """
+
+    MEMORY = ("_sum", "_weight", "_seen")
 
     def __init__(self, n_symbols: int, halflife: float):
         self._keep = 0.5 ** (1.0 / halflife)
@@ -35,12 +38,12 @@ class Deviations:
         square = np.where(known, returns, 0.0) ** 2
         self._sum = np.where(known, self._keep * self._sum + square, self._sum)
         self._weight = np.where(known, self._keep * self._weight + 1.0, self._weight)
-        self._seen += known
+        self._seen = self._seen + known
         ready = self._seen >= READY
         return np.where(ready, np.sqrt(self._sum / np.maximum(self._weight, 1.0)), np.nan)
 
 
-class PortfolioVolatility:
+class PortfolioVolatility(Remembers):
     """Volatility that given weights would have had over the latest returns, correlations and all.
 
     No covariance matrix is estimated: the deviation of the past returns of *these* weights is taken, recent bars
@@ -53,6 +56,8 @@ class PortfolioVolatility:
     halflife : float
         Bars after which a return counts half; five times as many are kept.
     """
+
+    MEMORY = ("_past", "_own", "_now", "_slot", "_bars")
 
     def __init__(self, n_symbols: int, halflife: float):
         self._past = np.zeros((math.ceil(5 * halflife), n_symbols))
@@ -84,7 +89,7 @@ class PortfolioVolatility:
         return math.sqrt(float(np.dot(ages, moved * moved)) / float(self._ages[: self._bars].sum() or 1.0))
 
 
-class TrueRange:
+class TrueRange(Remembers):
     """Wilder's (1978) average true range of every symbol, in today's shares.
 
     The close before is the one that the bar's total return starts from, so neither a split nor a dividend looks like a
@@ -104,6 +109,8 @@ class TrueRange:
     rescale : float array (n_symbols,)
         What a price of the bar before is worth in today's shares: 1 but for splits and dividends.
     """
+
+    MEMORY = ("atr", "rescale", "_mean", "_seen", "_last")
 
     def __init__(self, n_symbols: int, window: int):
         self.window = window

@@ -8,8 +8,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..forecast import ForecastRow, View
+from .memory import Remembers
 from .reading import expected_deviation, expected_interval
-from .rules import Sizing, Step, as_policy, total_of, within
+from .rules import SizedStep, Sizing, Step, as_policy, total_of, within
 from .volatility import PortfolioVolatility
 
 
@@ -55,12 +56,14 @@ class VolatilityTarget(Sizing):
 
     def sizer(self, symbols: tuple[str, ...]) -> Step:
         """Return the rule itself."""
-        inner = as_policy(self.policy).stepper(symbols)
+        inner = _shape_of(self.policy, symbols)
         return _Scaled(inner, self.target, len(symbols), self.gross, self.halflife)
 
 
-class _Scaled:
+class _Scaled(Remembers):
     """A step scaled to a volatility."""
+
+    MEMORY = ("inner", "past")
 
     def __init__(self, inner: Step, target: float, n_symbols: int, gross: float, halflife: float = 20.0):
         self.inner, self.target, self.gross = inner, target, gross
@@ -137,19 +140,34 @@ class IntervalAware(Sizing):
 
     def sizer(self, symbols: tuple[str, ...]) -> Step:
         """Return the rule itself."""
-        inner = as_policy(_without_books(self.policy)).stepper(symbols)
+        return _Gated(self, _shape_of(_without_books(self.policy), symbols))
 
-        def weights(view: View) -> np.ndarray:
-            asked = inner(view)
-            if view.forecast is None:
-                return asked
-            low, high = expected_interval(view.forecast, self.coverage)
-            clear = ((asked > 0) & (low > self.cost)) | ((asked < 0) & (high < -self.cost))
-            kept = np.where(asked * view.weights > 0, np.nan, 0.0) if self.hold else 0.0
-            weights = np.where(clear, asked, kept)
-            return np.where(np.isfinite(asked) & (low <= high), weights, np.nan)
 
-        return weights
+class _Gated(Remembers):
+    """A step of which only what is clear of the costs is taken."""
+
+    MEMORY = ("inner",)
+
+    def __init__(self, policy: IntervalAware, inner: Step):
+        self.policy, self.inner = policy, inner
+
+    def __call__(self, view: View) -> np.ndarray:
+        asked, cost = self.inner(view), self.policy.cost
+        if view.forecast is None:
+            return asked
+        low, high = expected_interval(view.forecast, self.policy.coverage)
+        clear = ((asked > 0) & (low > cost)) | ((asked < 0) & (high < -cost))
+        kept = np.where(asked * view.weights > 0, np.nan, 0.0) if self.policy.hold else 0.0
+        weights = np.where(clear, asked, kept)
+        return np.where(np.isfinite(asked) & (low <= high), weights, np.nan)
+
+
+def _shape_of(policy: Any, symbols: tuple[str, ...]) -> Step:
+    """Return a step whose weights are a shape for a wrapper, which counts what is left alone itself."""
+    inner = as_policy(policy).stepper(symbols)
+    if isinstance(inner, SizedStep):
+        inner.whole = False
+    return inner
 
 
 def _without_books(policy: Any) -> Any:

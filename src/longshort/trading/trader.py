@@ -9,7 +9,7 @@ was given. At the close of every bar::
 `play` ties a trader to a simulated broker, `Recorded` and `Streamed` say where forecasts come from.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from .._orders.units import require_between
 from ..bars import State
 from ..errors import CausalityError, InputError
-from ..forecast import Brackets, Forecast, ForecastRow, Policy, Refusal, Streaming, View
+from ..forecast import Brackets, Forecast, ForecastRow, HearsForecasts, Policy, Refusal, Streaming, View
 from ..orders import (
     MICRO,
     OPEN,
@@ -157,6 +157,8 @@ class Trader:
         self._policy = policy.stepper(self.symbols)
         self._limits = None if limits is None else limits.stepper(self.symbols)
         self._bracket = self._limits.bracket if isinstance(self._limits, Brackets) else None
+        if forecasts is not None and isinstance(self._limits, HearsForecasts):
+            self._limits.expect_forecasts()
         self.orders: list[Order] = []
         self.refusals: list[Refusal] = []
         self.equity_micro = self.account.cash_micro
@@ -201,6 +203,18 @@ class Trader:
     def marks(self) -> np.ndarray:
         """Last raw close of every symbol, 0 before the first."""
         return self._mark
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all that later orders depend on as a JSON-able mapping; see `resuming`."""
+        from .resuming import snapshot_of
+
+        return snapshot_of(self)
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on where a trader of the same strategy and symbols was when its snapshot was taken; self must be fresh."""
+        from .resuming import restore_into
+
+        restore_into(self, kept)
 
     # -- what brokers report -----------------------------------------------------------------------------------------
 
