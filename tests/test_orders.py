@@ -72,6 +72,27 @@ def test_rounding_meets_multiples_that_floating_point_misses():
     assert steps_of(np.array([-1.99, 1.99, 2.0]), 1.0).tolist() == [-1, 1, 2]
 
 
+def test_rounding_of_arrays_meets_the_same_multiples():
+    values = np.array([0.3, -0.7, 0.29, np.nan])
+    assert steps_of(values, 0.1)[:3].tolist() == [3.0, -7.0, 2.0]
+    assert [steps_of(v, 0.1) for v in values[:3].tolist()] == [3, -7, 2]
+    with pytest.raises(UnknownName, match="'up'"):
+        steps_of(0.3, 0.1, "upp")
+
+
+def test_half_a_spread_is_rounded_against_us():
+    assert Costs(half_spread_bp=2.0).spread_of(33_330_001) == 6667  # 6666.0002
+    assert Costs(half_spread_bp=2.0).spread_of(10_000) == 2
+
+
+def test_doubled_costs_double_every_kind():
+    once = Costs(BasisPoints(5), 2.0, 0.5, 0.01, 0.06, {"GME": 0.3})
+    twice = once.doubled()
+    assert (twice.half_spread_bp, twice.impact, twice.borrow, twice.financing) == (4.0, 1.0, 0.02, 0.12)
+    assert (twice.borrow_of("GME"), twice.borrow_of("KO")) == (0.6, 0.02)
+    assert twice.commission.total_micro(1, 10**9, 0) == 2 * once.commission.total_micro(1, 10**9, 0)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300])
 def test_rounding_refuses_what_is_not_finite(value):
     with pytest.raises(OrderError, match="finite"):

@@ -121,6 +121,13 @@ def test_a_backtest_has_the_bars_a_year_that_a_study_of_its_rows_has():
     assert short.bars_per_year == clock.bars_per_year("1D", short.bars.calendar)  # too few to count
 
 
+def test_a_position_whose_exchange_is_closed_at_the_end_can_be_sold_another_day():
+    state = np.zeros((10, 2), np.uint8)
+    state[9, 0] = State.CLOSED
+    result = backtest(lambda view: np.array([0.5, 0.5]), None, flat(np.full((10, 2), 100.0), ["A", "B"], state=state))
+    assert result.stuck == ()
+
+
 def test_a_backtest_without_cash_is_refused():
     for cash in (0, -5, Money.of(0)):
         with pytest.raises(InputError, match="cash above zero"):

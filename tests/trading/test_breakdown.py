@@ -53,6 +53,22 @@ def test_months_compound_to_the_whole(seed):
     assert int(np.isfinite(table).sum()) == len(played)
 
 
+def test_the_benchmark_of_equal_exposure_is_as_much_in_the_market_as_the_strategy():
+    result = backtest(lambda view: np.array([0.5, 0.0, -0.25]), None, walk(60), costs=FREE)
+    exposure = result.scores()["net_exposure"]
+    assert exposure == pytest.approx(0.25, abs=0.02)
+    found = result.benchmarks
+    np.testing.assert_allclose(found["equal_exposure"], exposure * found["equal_weight"])
+
+
+@pytest.mark.parametrize(("weight", "worst", "best"), [(1.0, -0.04, 0.05), (-1.0, -0.05, 0.04)])
+def test_excursions_are_against_and_for_the_side_held(weight, worst, best):
+    bars = bars_of([(100, 100, 100, 100), (100, 105, 96, 101), (101, 101, 101, 101)])
+    rows = iter([weight, 0.0, 0.0])
+    (trade,) = backtest(lambda view: np.array([next(rows)]), None, bars, costs=FREE).trades()
+    assert (trade.worst, trade.best) == (pytest.approx(worst), pytest.approx(best))
+
+
 def test_the_gap_is_what_opened_away_from_the_close_of_the_decision():
     # decided at 100, opened at 103: 3 a share lost on 100 shares; then sold: decided at 103, opened at 101
     bars = bars_of([(100, 100, 100, 100), (103, 103, 103, 103), (101, 101, 101, 101)])

@@ -249,6 +249,33 @@ def test_a_trailing_stop_does_not_fall_back_with_the_price():
     assert fills(broker) == [(-10, 107.0)]
 
 
+def test_a_trailing_stop_above_a_short_follows_the_lows():
+    """A low of 90 moves it to 93; the low of the bar that bounces back is not the first one's."""
+    broker = broker_at(100.0)
+    broker.submit(order("1", 10, "trailing_stop", trail=USD(3), valid="gtc"))
+    broker.on(close(1, 91.0, high=102.0, low=90.0, opened=100.0))
+    assert fills(broker) == []
+    broker.on(close(2, 94.0, high=95.0, low=91.0, opened=91.0))
+    assert fills(broker) == [(10, 93.0)]
+
+
+@pytest.mark.parametrize(("lots", "stop"), [(10, 105), (-10, 95)])
+def test_an_opening_exactly_at_a_stop_reaches_it(lots, stop):
+    broker = broker_at(100.0)
+    broker.submit(order("1", lots, "stop", stop=USD(stop), valid="gtc"))
+    broker.on(opening(1, float(stop)))
+    assert fills(broker) == [(lots, float(stop))]
+
+
+@pytest.mark.parametrize(("lots", "stop", "limit"), [(10, 105, "105.10"), (-10, 95, "94.90")])
+def test_a_stop_limit_that_is_reached_within_the_bar_pays_no_more_than_its_limit(lots, stop, limit):
+    broker = broker_at(100.0, costs=Costs(BasisPoints(0), half_spread_bp=50.0, impact=0.0))
+    broker.submit(order("1", lots, "stop_limit", stop=USD(stop), limit=USD(limit), valid="gtc"))
+    broker.on(close(1, 100.0, high=106.0, low=94.0, opened=100.0))
+    (fill,) = of(broker, Fill)
+    assert (fill.price, fill.spread_micro) == (USD(limit), 1_000_000)
+
+
 def test_a_stop_sent_at_an_opening_beyond_it_fills_at_that_opening():
     broker = broker_at(100.0)
     broker.submit(order("1", 10))
@@ -584,6 +611,17 @@ def test_open_orders_are_split_too():
     assert fills(broker) == [(-200, 45.0)]
 
 
+def test_the_distance_of_a_trailing_stop_is_split_too():
+    """10 below 100 are 5 below 50; a high of 60 then moves it to 55."""
+    broker = held(100)
+    broker.submit(order("trail", -100, "trailing_stop", time=2, trail=USD(10), valid="gtc", reduces=True))
+    broker.on(opening(3, 50.0, session=2, split=np.array([2.0])))
+    broker.on(close(4, 60.0, high=60.0, low=46.0, opened=50.0, session=2))
+    assert fills(broker) == []
+    broker.on(close(5, 54.0, high=60.0, low=54.0, opened=60.0, session=3))
+    assert fills(broker) == [(-200, 55.0)]
+
+
 # ------------------------------------------------------------------------------------------------- margin and refusals
 
 
@@ -626,6 +664,27 @@ def test_a_cash_account_neither_borrows_nor_sells_short():
     assert (refused.limit, refused.value, refused.bound) == ("cash", 110_000.0, 100_000.0)
     assert (fill.lots, fill.left) == (909, 0)
     assert broker.account.cash_micro >= 0
+
+
+def test_a_cash_account_pays_the_commission_of_every_part_of_an_order():
+    """1 % of 990 shares at 100 is more than is left: of two parts of 500 the second is cut to 490."""
+    costs = Costs(BasisPoints(100), half_spread_bp=0.0, impact=0.0)
+    broker = broker_at(100.0, costs=costs, margin=Margin.cash(), participation=0.5)
+    broker.submit(order("1", 1000, valid="gtc"))
+    broker.on(opening(1, 100.0, volume=1000.0))
+    broker.on(close(2, 100.0, volume=1000.0))
+    broker.on(opening(3, 100.0, volume=1000.0))
+    assert [f.lots for f in of(broker, Fill)] == [500, 490]
+    assert broker.account.cash == USD(10)
+
+
+def test_a_sale_leaves_something_of_the_smallest_price():
+    broker = SimulatedBroker(1000, [Instrument("X", tick=1e-6)], Costs(BasisPoints(0), half_spread_bp=10_000, impact=0))
+    broker.on(close(0, 1e-6))
+    broker.submit(order("1", -10))
+    broker.on(opening(1, 1e-6))
+    (fill,) = of(broker, Fill)
+    assert (fill.price_micro, fill.spread_micro) == (1, 0)
 
 
 def test_a_cash_account_asked_to_go_short_sells_what_it_holds():
@@ -671,6 +730,14 @@ def test_below_the_maintenance_margin_everything_is_sold_at_the_next_opening():
     (fill,) = of(broker, Fill)
     assert (fill.lots, fill.reason) == (-2000, "margin call")
     assert broker.account.cash == USD(28_000)
+
+
+def test_a_margin_call_cancels_what_is_open():
+    broker = held(1900)
+    broker.submit(order("more", 1, "limit", time=2, limit=USD(10), valid="gtc"))
+    broker.on(close(4, 60.0))
+    assert ("more", "cancelled", 1) in ends(broker)
+    assert [o.reason for o in broker.orders()] == ["margin call"]
 
 
 def test_an_account_that_is_ruined_is_closed():
@@ -822,3 +889,10 @@ def test_a_book_before_the_order_arrived_fills_nothing():
     assert fills(broker) == []
     with pytest.raises(UnknownName):
         broker.on(BookEvent.of(6, "Y", [], []))
+
+
+def test_a_book_of_the_moment_of_the_order_is_not_later():
+    broker = broker_at(100.0)
+    broker.submit(order("1", 50, time=3))
+    broker.on(BookEvent.of(3, "X", bids=[(99, 500)], asks=[(100, 500)]))
+    assert broker.events() == []

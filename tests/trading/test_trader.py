@@ -207,6 +207,17 @@ def test_protection_is_not_sent_again_while_it_stands():
     assert [o.kind for o in result.orders] == ["market", "stop", "limit"]
 
 
+@pytest.mark.parametrize("why", ["refused", "cancelled", "expired"])
+def test_a_stop_that_a_broker_ended_is_sent_again(why):
+    trader = Trader(Plan(asks(0.5), Limits(stop_loss=0.05)), ["A"], account=10_000)
+    trader.on(Fill("x", "A", 0, 50, 100_000_000, 0))
+    (stop,) = trader.on(seen(time=1))
+    assert trader.on(seen(time=2)) == []
+    trader.on(Ended(stop.id, 3, why, -50))
+    (again,) = trader.on(seen(time=4))
+    assert (again.kind, again.quantity, again.stop) == ("stop", stop.quantity, stop.stop)
+
+
 def test_a_stop_shrinks_with_its_position():
     result = protected([QUIET] * 4, weights=(0.5, 0.25), stop_loss=0.05)
     assert [o.quantity.lots for o in result.orders if o.kind == "stop"] == [-50, -25]
