@@ -98,6 +98,16 @@ def test_net_cuts_the_heavier_side():
     assert refusal.value == pytest.approx(0.5)
 
 
+def test_a_neutral_portfolio_is_not_refused_for_a_rounding():
+    """0.1 + 0.2 - 0.3 is 5.6e-17."""
+    allowed, refused = at_once(Limits(max_net=0.0), [0.1, 0.2, -0.3])
+    assert (allowed.tolist(), refused) == ([0.1, 0.2, -0.3], [])
+    step = Limits(max_net=0.0).stepper(SYMBOLS)
+    once, _ = step.weights(view_of(SYMBOLS), np.array([0.2917, -0.1139, 0.6, -0.1274]))
+    again, refused = step.weights(view_of(SYMBOLS), once)
+    assert (again.tolist(), refused) == (once.tolist(), [])
+
+
 def test_net_reaches_for_what_is_kept_when_targets_do_not_suffice():
     allowed, _ = at_once(Limits(max_net=0.2), [-0.5, NAN, NAN], weights=[-0.5, -0.3, 0.1])
     np.testing.assert_allclose(allowed, [0.0, NAN, NAN])

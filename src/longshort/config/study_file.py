@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifact import write_atomic
-from ..errors import InputError
+from ..errors import InputError, SetupError
 from .tables import check_model, choices, known, model_of
 
 if TYPE_CHECKING:
@@ -169,15 +169,31 @@ def _check_strategy(tables: Mapping[str, Any], where: str) -> None:
         from ..trading.tables import check_table
 
         for name in asked:
-            check_table(name, tables[name], f"[{name}] in {where}")
+            built = check_table(name, tables[name], f"[{name}] in {where}")
+            if name != "costs":
+                _check_symbols(built, tables["data"]["symbols"], f"[{name}] in {where}")
     for name, value in tables["backtest"].items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
             raise InputError(f"[backtest] {name} in {where} must be a number of at least 0, was {value!r}.")
-    if tables["backtest"].get("cash") == 0:
-        raise InputError(f"[backtest] cash in {where} must be an amount of money above 0, was 0.")
+    for name, kind in (("cash", "an amount of money"), ("participation", "a share of the volume")):
+        if tables["backtest"].get(name) == 0:
+            raise InputError(f"[backtest] {name} in {where} must be {kind} above 0, was 0.")
+    if tables["backtest"].get("participation", 0) > 1:
+        value = tables["backtest"]["participation"]
+        raise InputError(f"[backtest] participation in {where} must be at most 1, all of the volume, was {value}.")
     currency = tables["strategy"].get("currency", "USD")
     if not isinstance(currency, str) or not re.fullmatch(r"[A-Z]{3,5}", currency):
         raise InputError(f'[strategy] currency in {where} must be a code such as "USD" or "EUR", was {currency!r}.')
+
+
+def _check_symbols(built: Any, symbols: list[str], where: str) -> None:
+    """Start a policy or limits for the symbols of the file once: a sector or a budget may be missing."""
+    try:
+        built.stepper(tuple(symbols))
+    except SetupError:
+        pass  # said where it is needed
+    except InputError as error:
+        raise InputError(f"{where} does not fit the symbols of [data]: {error}") from error
 
 
 def load_config(path: str | Path) -> Config:

@@ -107,11 +107,11 @@ def strategy_of(tables: Mapping[str, Any], forecaster: Any = None, contract: Any
     return Strategy(forecaster, policy, limits, refit, contract)
 
 
-def check_table(kind: str, described: Any, where: str) -> None:
-    """Raise `InputError` where a table ``policy``, ``limits`` or ``costs`` says something nobody knows."""
+def check_table(kind: str, described: Any, where: str) -> Any:
+    """Return what a table ``policy``, ``limits`` or ``costs`` builds; `InputError` where it says what nobody knows."""
     if not isinstance(described, Mapping):
         raise InputError(f"{where} must be a table, was {described!r}.")
-    {"policy": policy_of, "limits": limits_of, "costs": costs_of}[kind](described, where)
+    return {"policy": policy_of, "limits": limits_of, "costs": costs_of}[kind](described, where)
 
 
 def _built(
