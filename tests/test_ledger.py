@@ -287,6 +287,55 @@ def test_any_inserted_record_is_noticed_though_it_is_sealed_rightly(folder, i):
         assert Ledger(folder).verify() == N + 1
 
 
+def sealed(index, previous, **facts):
+    body = {"index": index, "time": 1, "kind": "trial", "facts": facts, "previous": previous}
+    return body | {"digest": digest_of(body)}
+
+
+def as_line(record):
+    return ledger_module.canonical(record).encode() + b"\n"
+
+
+def test_more_than_one_record_behind_the_head_is_no_crash(folder):
+    """A crash between line and head leaves one; whoever appends by hand leaves two."""
+    first = sealed(N, Ledger(folder).head, trial="forged")
+    second = sealed(N + 1, first["digest"], trial="forged too")
+    write(folder, [*lines(folder), as_line(first), as_line(second)])
+    with pytest.raises(LedgerError, match=f"holds {N + 2} records, but only {N} were confirmed"):
+        Ledger(folder).verify()
+
+
+def test_a_record_out_of_its_place_is_noticed_though_it_is_sealed_rightly(folder):
+    write(folder, [*lines(folder), as_line(sealed(N + 3, Ledger(folder).head, trial="forged"))])
+    with pytest.raises(LedgerError, match=f"chain breaks at line {N + 1} .record {N + 3} follows {N - 1}"):
+        Ledger(folder).verify()
+
+
+@pytest.mark.parametrize(
+    "edit", [(b'","', b'", "'), (b'"index"', b' "index"'), (b"0.01", b"0.010"), (b"a", b"\\u0061")]
+)
+def test_an_edit_that_changes_no_fact_is_noticed(folder, edit):
+    kept = lines(folder)
+    assert edit[0] in kept[1]
+    write(folder, [kept[0], kept[1].replace(*edit, 1), *kept[2:]])
+    with pytest.raises(LedgerError, match="line 2 was changed, it is not a record .it is not in canonical form"):
+        Ledger(folder).verify()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are not synced on Windows: needs POSIX")
+def test_a_record_is_on_disk_before_its_head_and_both_before_it_is_returned(tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def noted(handle):
+        synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")) if sys.platform == "linux" else "")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    Ledger(tmp_path).record("trial", trial="a")
+    assert len(synced) == 3
+    assert sys.platform != "linux" or synced == ["ledger.jsonl", "ledger.head.new", tmp_path.name]
+
+
 @pytest.mark.parametrize("i", range(N))
 def test_an_edit_is_noticed_by_whoever_has_read_the_ledger_before(folder, i):
     ledger, kept = Ledger(folder), lines(folder)

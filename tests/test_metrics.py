@@ -205,3 +205,31 @@ def test_the_deepest_drawdown_is_the_largest_of_all():
     assert falls[-1] == pytest.approx(1 - wealth[-1] / max(1.0, wealth.max()), abs=1e-15)
     assert m.max_drawdown(r) == falls.max()
     assert len(m.drawdowns([])) == 0
+
+
+def test_a_lost_account_returns_minus_one_a_year():
+    assert m.annual_return([0.1, -1.0, 0.3]) == -1.0
+    assert m.annual_return([0.1, -1.5, 0.3]) == -1.0  # owing money is no better than having none
+    assert m.annual_return([0.1, -1.5, -1.5]) == -1.0  # and losing it twice earns nothing
+
+
+def test_the_sharpe_interval_is_the_delta_method_by_numbers():
+    """Influence of each return as the numerical derivative of the ratio by its weight, its variance by statsmodels."""
+    sm = pytest.importorskip("statsmodels.api")
+    r = np.random.default_rng(6).gamma(0.3, size=400) - 0.25  # skewed: 1 - g3 SR + (g4 - 1)/4 SR^2 is far from 1
+
+    def ratio(weights):
+        mean = weights @ r
+        return mean / np.sqrt(weights @ (r - mean) ** 2)
+
+    even = np.full(len(r), 1 / len(r))
+    step = 1e-6
+    influence = np.array([(ratio((1 - step) * even + step * one) - ratio(even)) / step for one in np.eye(len(r))])
+    lags = int(4 * (len(r) / 100) ** (2 / 9))
+    fit = sm.OLS(influence, np.ones(len(r))).fit(cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": False})
+    low, high = m.sharpe_interval(r, bars_per_year=1)
+    assert (high - low) / 2 == pytest.approx(1.959964 * fit.bse[0], rel=5e-3)
+
+
+def test_qlike_does_not_count_forecasts_that_are_not_positive():
+    assert m.qlike([0.02, 0.01, 0.03], [0.02, -0.01, 0.0]) == 0.0

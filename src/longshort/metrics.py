@@ -338,8 +338,8 @@ def annual_return(returns: ArrayLike, bars_per_year: float = 252) -> float:
     r = _account(returns)
     if not len(r):
         return nan
-    growth = float(np.prod(1.0 + r))
-    return growth ** (bars_per_year / len(r)) - 1.0 if growth > 0 else -1.0
+    wealth = np.cumprod(1.0 + r)
+    return float(wealth[-1]) ** (bars_per_year / len(r)) - 1.0 if wealth.min() > 0 else -1.0
 
 
 def annual_volatility(returns: ArrayLike, bars_per_year: float = 252) -> float:

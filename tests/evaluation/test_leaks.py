@@ -380,6 +380,44 @@ def test_a_slow_function_is_stopped_by_the_budget_and_says_so(aapl):
 # -------------------------------------------------------------------------------- what is refused
 
 
+@pytest.mark.parametrize("raised", [ZeroDivisionError("mine"), SystemExit(0)])
+def test_code_that_raises_or_exits_is_neither_a_leak_nor_clean(aapl, raised, tmp_path):
+    def raises(frame):
+        raise raised
+
+    with pytest.raises(
+        InputError, match=f"raises must run on the bars as they are, but it raised {type(raised).__name__}"
+    ):
+        audit(raises, aapl)
+    (tmp_path / "ends.py").write_text("raise SystemExit(0)")
+    with pytest.raises(InputError, match="does not run: SystemExit: 0"):
+        load_object(f"{tmp_path / 'ends.py'}:signal")
+
+
+def test_code_that_raises_on_other_futures_is_not_judged(aapl):
+    """A leak, and a check of its data that any other price fails: nothing that ran could have shown it."""
+    expected = aapl["close"][:, 0].tobytes()
+
+    def checks(frame):
+        assert frame["close"].to_numpy().tobytes() == expected, "other data"
+        return frame["close"].shift(-1)
+
+    found = audit(checks, aapl)
+    assert (found.answer, found.exit_code) == ("not judged", 2)
+    assert "at last AssertionError: other data, so a leak could not have shown" in found.sentence
+
+
+def test_numbers_kept_from_an_earlier_call_are_not_called_clean(aapl):
+    kept = {}
+
+    def memorised(frame):
+        return kept.setdefault(len(frame), frame["close"].shift(-1))
+
+    found = audit(memorised, aapl)
+    assert found.answer == "not observable"
+    assert [q.name for q in found.questions] == ["source"]
+
+
 def test_what_cannot_be_audited_is_refused_with_advice(aapl):
     with pytest.raises(InputError, match="it was str"):
         audit("signal", aapl)

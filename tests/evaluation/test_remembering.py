@@ -11,7 +11,7 @@ from longshort import ledger
 from longshort.data import synthetic
 from longshort.errors import LedgerError, SealedRows
 from longshort.evaluation import WalkForward, cross_validate, lookback_sweep, referee, tune, walk_forward
-from longshort.evaluation.remembering import look, sharpes
+from longshort.evaluation.remembering import _same_prices, closes_at, look, sharpes
 from longshort.evaluation.scores import Scores, together
 from longshort.evaluation.verdict import is_edge, shared_level
 from longshort.forecast import Forecast
@@ -233,7 +233,26 @@ def test_a_plan_shares_the_level_from_the_start(own_ledger):
     assert "of 20 that were planned" in first.verdict().sentence
 
 
+def test_only_configurations_tried_on_overlapping_rows_share_the_level():
+    early, late = BARS.until(int(BARS.time[450])), WalkForward(500, 150)  # rows 300 .. 450, and 500 .. 900
+    assert guess(1, early).verdict().details["tried"] == 1
+    assert guess(2, BARS, late).verdict().details["tried"] == 1
+    assert guess(3).verdict().details["tried"] == 3  # rows 300 .. 900 meet both
+
+
 # --------------------------------------------------------------------------------------------------------- sealed rows
+
+
+def test_the_same_market_is_known_by_its_prices_not_by_its_name():
+    close = BARS["close"]
+    fields = {name: 1.0005 * BARS[name] if name != "volume" else BARS[name] for name in BARS.fields}
+    revised = ls.Bars.from_arrays(BARS.time, BARS.symbols, fields, calendar=BARS.calendar, bar_size=BARS.bar_size)
+    noted = closes_at(BARS, int(BARS.time[300]))
+    assert noted == {"time": int(BARS.time[300]), BARS.symbols[0]: float(close[300, 0])}
+    assert _same_prices(noted, BARS)
+    assert _same_prices(noted, revised)  # half a thousandth apart: another vendor
+    assert not _same_prices(noted, synthetic.random_walk(900, 1, seed=6))
+    assert _same_prices(noted, synthetic.random_walk(200, 1, seed=6))  # which does not hold that bar
 
 
 @pytest.mark.full

@@ -73,6 +73,13 @@ def test_the_deflated_probability_of_luck_scatters_as_the_formula_says(n):
     assert norm.cdf(norm.ppf(0.5 ** (1 / 200)) - s.expected_max_sharpe(200, 1.0)) == pytest.approx(0.474, abs=5e-4)
 
 
+def test_without_their_sharpe_ratios_trials_are_as_wide_apart_as_the_estimate_itself():
+    returns = np.random.default_rng(1).normal(0.001, 0.01, size=300)
+    found = s.deflated_sharpe(returns, (), trials=20)
+    assert found.benchmark == pytest.approx(s.expected_max_sharpe(20, 1 / 300))
+    assert s.deflated_sharpe(returns, [0.1], trials=20) == found
+
+
 def test_fewer_trials_than_sharpe_ratios_are_no_fewer_trials():
     returns = np.random.default_rng(1).normal(0.001, 0.01, size=300)
     tried = np.linspace(-0.1, 0.1, 50).tolist()

@@ -253,3 +253,22 @@ def test_other_forecasts_are_judged_by_clark_west_alone():
     y, f = _reverting(1)
     informed = 0.3 * y + f  # persistent and right
     assert st.knows_more(y, informed, np.zeros(700))[0] < 0.001
+
+
+@pytest.mark.parametrize(
+    ("n", "horizon", "lags"), [(1250, 1, 7), (1250, 5, 12), (1250, 20, 57), (100, 1, 4), (40, 20, 10), (1, 1, 0)]
+)
+def test_lags_grow_with_the_rows_and_reach_over_the_overlap(n, horizon, lags):
+    """floor(4 (n/100)^(2/9)), Newey and West (1994); at least 3 (h - 1), at most n / 4."""
+    assert st.automatic_lags(n, horizon) == lags
+
+
+def test_a_variance_of_many_lags_has_few_degrees_of_freedom():
+    """The equivalent degrees of Bartlett's window are 1.5 n / (lags + 1) (Priestley, 1981, table 6.1)."""
+    from scipy import stats
+
+    x = np.random.default_rng(2).normal(0.3, 1.0, size=80)
+    found = st.mean_test(x, horizon=5)
+    assert found.lags == 12
+    assert found.p_greater == pytest.approx(stats.t.sf(found.statistic, 1.5 * 80 / 13))
+    assert st.mean_test(x, lags=0).p_greater == pytest.approx(stats.t.sf(st.mean_test(x, lags=0).statistic, 79))

@@ -10,7 +10,15 @@ from longshort.bars import Bars
 from longshort.data import synthetic
 from longshort.errors import InputError, NotEnoughData, TrainingError
 from longshort.evaluation import Study, WalkForward, keeping, walk_forward
-from longshort.features import field, forward_close, forward_log_return, forward_volatility, log_return
+from longshort.evaluation.judged import drift, mean_so_far
+from longshort.features import (
+    field,
+    forward_close,
+    forward_direction,
+    forward_log_return,
+    forward_volatility,
+    log_return,
+)
 from longshort.forecast import Forecast
 from longshort.models import AutoRegression, Drift, HistoricalMean, Persistence, Ridge
 
@@ -118,6 +126,23 @@ def test_drift_reads_the_past_only():
     study = walk_forward(Noise(forward_close(1)), BARS, CV, baselines=[])
     part = walk_forward(Noise(forward_close(1)), BARS.until(int(BARS.time[1000])), CV, baselines=[])
     np.testing.assert_array_equal(study.baselines["drift"][: len(part)], part.baselines["drift"])
+
+
+@pytest.mark.parametrize("horizon", [1, 5])
+def test_the_share_of_rises_knows_only_outcomes_that_have_ended(horizon):
+    target = forward_direction(horizon)
+    found, outcomes = mean_so_far(target, BARS), np.asarray(target.compute(BARS))
+    for t in (19 + horizon, 100, 777):
+        np.testing.assert_array_equal(found[t], mean_so_far(target, BARS.until(int(BARS.time[t])))[-1])
+        known = outcomes[: t - horizon + 1, 0]  # the outcome of row k is known at row k + horizon
+        assert found[t, 0] == pytest.approx(known[np.isfinite(known)].mean())
+    assert found[18 + horizon, 0] == 0.5  # nineteen are not enough to speak of a share
+
+
+def test_the_drift_is_silent_before_twenty_changes():
+    close = np.asarray(BARS.adjusted("close"))
+    np.testing.assert_array_equal(drift(BARS)[:20], close[:20])
+    assert (drift(BARS)[20:] != close[20:]).all()
 
 
 def test_a_failed_fold_is_kept_with_its_reason_and_the_rest_is_judged():

@@ -22,7 +22,7 @@ from longshort.bars import Bars
 from longshort.data import synthetic
 from longshort.errors import ArtifactError, InputError, NotEnoughData, NotFitted, SetupError, TrainingError, UnknownName
 from longshort.evaluation import Study, Tuned, WalkForward, tune, walk_forward
-from longshort.evaluation.gains import score_of
+from longshort.evaluation.gains import Gains, score_of
 from longshort.evaluation.searching import Store, storage_url
 from longshort.forecast import Forecast
 from longshort.models import Ensemble, Ridge
@@ -549,3 +549,19 @@ def test_the_best_of_useless_trials_is_what_luck_gives_and_a_real_one_is_not():
     real = tune(Oracle(BARS), {"weight": (0.1, 0.3)}, trials=5).fit(BARS)
     assert real.luck_.p < 0.01
     assert "luck alone gives" in repr(real)
+
+
+@pytest.mark.parametrize("score", ["mse", "mae"])
+def test_price_forecasts_gain_by_relative_errors(score):
+    """Squared errors of price levels would let the dearest years decide: errors are fractions of the last close."""
+    bars = synthetic.random_walk(400, 1, seed=2, drift=0.004)
+    target, cv = f.forward_close(), WalkForward(200, 90)
+    ends, close = np.asarray(target.label_end(bars)), np.asarray(bars.adjusted("close"))
+    folds = cv.split(bars.time, bars.dates, np.isfinite(target.compute(bars))[:, 0], ends)
+    judge = Gains(score, target, bars, folds, {"last": close})
+    rows = folds.rows[1]
+    loss = {"mse": np.square, "mae": np.abs}[score]
+    moved = {k: loss(close[r + 1] / close[r] - 1.0)[:, 0] for k, r in enumerate(folds.rows)}
+    found = judge(1, 1.01 * close[rows], {})
+    expected = moved[1] - loss(1.01 - close[rows + 1] / close[rows])[:, 0]
+    np.testing.assert_allclose(found, expected / np.concatenate(list(moved.values())).mean(), rtol=1e-9)

@@ -315,6 +315,28 @@ def test_all_forecasts_are_compared_at_once():
     assert "none is shown to beat LSTM" in verdict.remarks[0]
 
 
+def test_overlapping_outcomes_are_resampled_in_longer_blocks():
+    assert judge(evidence()).details["comparison"]["block_length"] == pytest.approx(N ** (1 / 3))
+    assert judge(evidence(horizon=20)).details["comparison"]["block_length"] == 60.0
+
+
+def test_the_error_of_the_calibration_slope_is_robust_to_autocorrelation():
+    sm = pytest.importorskip("statsmodels.api")
+    rng = np.random.default_rng(8)
+    level = np.cumsum(rng.normal(size=N))
+    forecast = 0.01 * (level - np.convolve(level, np.ones(20) / 20)[:N])  # both wander for weeks
+    noise = np.convolve(rng.normal(size=N + 9), np.ones(10) / 10, "valid")
+    outcome = 0.5 * forecast + 0.01 * noise
+    found = judge(evidence(actual=outcome[:, None], forecast=forecast[:, None], horizon=10)).details["calibration"]
+    lags = st.automatic_lags(N, 10)
+    theirs = sm.OLS(outcome, sm.add_constant(forecast)).fit(
+        cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": False}
+    )
+    assert (found["intercept"], found["slope"]) == pytest.approx(tuple(theirs.params))
+    assert found["slope_error"] == pytest.approx(theirs.bse[1], rel=1e-6)
+    assert found["slope_error"] > 1.3 * sm.OLS(outcome, sm.add_constant(forecast)).fit().bse[1]
+
+
 def test_a_better_challenger_is_named_by_the_reality_check_and_leaves_the_exit_code():
     case = evidence(ic=0.3)
     verdict = judge(evidence(ic=0.3, challengers={"oracle": 0.9 * case.actual}))

@@ -142,6 +142,7 @@ def audit(
             deadline = time.monotonic() + max(left, 0.0) / (len(subjects) - k)
             session = Session(subject, bars, _first_run(subject, bars), deadline, seed, tolerance)
             _tried(session, runs)
+            relations.enough_ran(session)
             if time.monotonic() > deadline:
                 session.notes.append(f"{subject.name} was stopped when its share of the budget was spent")
             sessions.append(session)
@@ -165,7 +166,7 @@ def _first_run(subject: Any, bars: Bars) -> Output:
             base = subject.run(bars)
     except LongshortError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"{subject.name} must run on the bars as they are, but it raised {type(error).__name__}: {error}."
         ) from error

@@ -41,7 +41,7 @@ def load_object(where: str) -> Any:
     if inspect.isfunction(value) and not inspect.signature(value).parameters:
         try:
             return value()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(f"{where} must return what to audit, but raised {_said(error)}") from error
     return value
 
@@ -54,12 +54,12 @@ def _module_of(path: Path) -> Any:
     sys.path.insert(0, str(path.parent))  # so that it finds its neighbours
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{path} does not run: {_said(error)}") from error
     finally:
         sys.path.remove(str(path.parent))
     return module
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -327,8 +327,8 @@ class CallableSubject:
         try:
             for _, frame in self._frames(bars):
                 self.function(frame)
-        except (KeyError, AttributeError) as error:
-            missing = str(error.args[0]) if error.args else ""
+        except (Exception, SystemExit) as error:  # the first run says what it raised
+            missing = str(error.args[0]) if error.args and isinstance(error, KeyError | AttributeError) else ""
             if any(name.title() in missing for name in bars.fields):
                 self.names = str.title
 
