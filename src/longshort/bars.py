@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import clock
-from ._panel import arrays, frames, joining, resampling, sessions, views
+from ._panel import appending, arrays, frames, joining, resampling, views
 from ._panel.arrays import PRICE_FIELDS, State
-from .errors import HistoryChanged, InputError, PriceError, UnknownName, did_you_mean
+from .errors import InputError, PriceError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -440,82 +440,10 @@ class Bars:
         [1.0, 2.0, 3.0]
         """
         require_bars(other, "append")
-        self._check_like(other)
+        appending.check_like(self, other)
         if not len(other) or not len(self):
             return other if len(other) else self
-        begin = int(np.searchsorted(self.time, other.time[0]))
-        overlap = len(self) - begin
-        if not np.array_equal(self.time[begin:], other.time[:overlap]):
-            here, there = set(self.time[begin:].tolist()), set(other.time[: max(overlap, 1)].tolist())
-            odd = min(here ^ there)
-            who = (
-                "the old bars have a row that the new ones lack"
-                if odd in here
-                else "the new bars have a row that the old ones lack"
-            )
-            raise HistoryChanged(
-                f"Bars that are appended should repeat or continue the old ones, but {who}: {clock.show(odd)}. "
-                "Append rows after the last one, or load the whole history again."
-            )
-        difference = self._differences(begin, other, overlap)
-        if difference is not None:
-            raise HistoryChanged(
-                f"History changed: {difference}. Keep the old bars, or load the whole history again and refit on it."
-            )
-        listed = (self.state != State.UNLISTED).any(axis=0)
-        state = np.array(other.state[overlap:])
-        state[(state == State.UNLISTED) & listed] = State.MISSING  # what begins in the middle cannot know better
-        absent = self._absent_before(other.time[overlap:], gaps)
-        cells = (len(absent), len(self.symbols))
-        between = np.where(np.broadcast_to(listed, cells), State.MISSING, State.UNLISTED).astype(np.uint8)
-
-        def joined(mine: np.ndarray, none: float, theirs: np.ndarray) -> np.ndarray:
-            return np.concatenate([mine, np.full(cells, none), theirs[overlap:]])
-
-        return self._replace(
-            fields={name: joined(array, np.nan, other[name]) for name, array in self._fields.items()},
-            time=np.concatenate([self.time, absent, other.time[overlap:]]),
-            split=joined(self.split, 1.0, other.split),
-            dividend=joined(self.dividend, 0.0, other.dividend),
-            state=np.concatenate([self.state, between, state]),
-        )
-
-    def _absent_before(self, time: np.ndarray, choice: str) -> np.ndarray:
-        """Return the closes of the sessions between the last bar and the first of `time` that have no row."""
-        sessions.check_gaps(choice)
-        near = not len(time) or time[0] - self.time[-1] <= 26 * clock.HOUR
-        if near or choice == "keep" or self.bar_size != "1D":
-            return np.zeros(0, np.int64)
-        absent = sessions.absent_sessions(np.concatenate([self.time, time]), self.calendar)
-        absent = absent[(absent > self.time[-1]) & (absent < time[0])]
-        if len(absent):
-            sessions.tell_of_absent(absent, str(self.calendar))
-        return absent
-
-    def _check_like(self, other: "Bars") -> None:
-        for what in ("symbols", "fields", "calendar", "bar_size"):
-            mine, theirs = getattr(self, what), getattr(other, what)
-            if mine != theirs:
-                raise InputError(f"Bars can be appended when their {what} agree; here {mine!r}, there {theirs!r}.")
-
-    def _differences(self, begin: int, other: "Bars", overlap: int) -> str | None:
-        """Say which is the first cell of the overlap that differs, if any does."""
-        pairs = {name: (array, other[name]) for name, array in self._fields.items()}
-        pairs |= {name: (getattr(self, name), getattr(other, name)) for name in ("split", "dividend")}
-        first: tuple[int, int, str] | None = None
-        for name, (mine, theirs) in pairs.items():
-            differ = ~(
-                (mine[begin:] == theirs[:overlap])
-                | ((mine[begin:] != mine[begin:]) & (theirs[:overlap] != theirs[:overlap]))
-            )
-            for i, j in np.argwhere(differ)[:1]:
-                if first is None or i < first[0]:
-                    first = (int(i), int(j), name)
-        if first is None:
-            return None
-        i, j, name = first
-        was, now = pairs[name][0][begin + i, j], pairs[name][1][i, j]
-        return f"{name} of {self.symbols[j]} on {self.dates[begin + i]} was {was:g} and is now {now:g}"
+        return self._replace(**appending.appended(self, other, gaps))
 
     def resample(self, size: str) -> "Bars":
         """Return longer bars, each emitted only when it is complete.
