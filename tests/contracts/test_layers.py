@@ -41,6 +41,7 @@ NEED_TORCH = {  # nobody loads them at import
     ("models", "plain"),
     ("models", "torch_engine"),
     ("models", "torch_losses"),
+    ("models", "torch_windows"),
     ("models", "with_torch"),
 }
 
