@@ -1,9 +1,11 @@
 """The decision loop beside other backtest engines: the same prices, the same target weights, each at the next bar.
 
 Every day each of the symbols is to be held long or short with its share of half the equity, as random signs say:
-about one order a symbol and day, seldom one where bars are minutes. Commission is 10 basis points of value, no
-slippage. Every contender runs in a process of its own (most need libraries that do not go together), they take turns,
-and the seconds of the backtest alone are compared: no imports, no loading of data.
+about one order a symbol and day, seldom one where bars are minutes. In the workload `wide` (500 symbols) a symbol is
+ordered on the days its sign turns, one in ten, and left alone on all others, by every engine. Commission is 10 basis
+points of value, no slippage. Every contender runs in a process of its own (most need libraries that do not go
+together), they take turns, and the seconds of the backtest alone are compared: no imports, no loading of data (the time
+in which backtrader copies frames into its feeds, and Zipline writes its bundle, is not counted).
 
     make bench
     python benchmarks/engines.py --peers backtrader=PYTHON --peers zipline=PYTHON ... [--rounds 3]
@@ -27,15 +29,18 @@ from pathlib import Path
 
 import numpy as np
 
-WORKLOADS = {"one": (1, 2500), "many": (50, 2500), "long": (1, 200_000)}  # symbols, bars
+WORKLOADS = {"one": (1, 2500), "many": (50, 2500), "wide": (500, 2500), "long": (1, 200_000)}  # symbols, bars
+TURNS = {"wide": 0.1, "long": 0.02}  # part of the days on which a symbol's sign turns; half of them elsewhere
 CASH, COMMISSION = 1_000_000.0, 0.001
 CONTENDERS = ("longshort", "backtrader", "zipline", "vectorbt", "nautilus")
 WANTED = {"backtrader": "backtrader", "zipline": "zipline", "vectorbt": "vectorbt", "nautilus": "nautilus_trader"}
 
 
-def make(path: Path, symbols: int, bars: int) -> None:
-    """Write one workload: daily sessions of New York, or minutes where there are too many of them."""
+def make(path: Path, workload: str) -> None:
+    """Write a workload: daily sessions of New York, or minutes where there are too many; no weight (NaN): no order."""
     from longshort import clock
+
+    symbols, bars = WORKLOADS[workload]
 
     rng = np.random.default_rng(7)
     if bars <= 5000:
@@ -49,9 +54,16 @@ def make(path: Path, symbols: int, bars: int) -> None:
     high = np.round(np.maximum(open_, close) * np.exp(abs(rng.normal(0, 0.004, close.shape))), 2)
     low = np.round(np.minimum(open_, close) * np.exp(-abs(rng.normal(0, 0.004, close.shape))), 2)
     volume = rng.integers(1_000_000, 5_000_000, close.shape).astype(np.float64)
-    turns = rng.random(close.shape) < (0.5 if bars <= 5000 else 0.02)  # every other day; seldom where bars are minutes
-    sign = np.where(turns.cumsum(axis=0) % 2, -1.0, 1.0)
-    np.savez(path, time=stamps, open=open_, high=high, low=low, close=close, volume=volume, weight=0.5 * sign / symbols)
+    turns = rng.random(close.shape) < TURNS.get(workload, 0.5)
+    weight = np.where(turns.cumsum(axis=0) % 2, -0.5, 0.5) / symbols
+    if workload == "wide":
+        weight[1:][~turns[1:]] = np.nan
+    np.savez(path, time=stamps, open=open_, high=high, low=low, close=close, volume=volume, weight=weight)
+
+
+def orders_of(weight: np.ndarray) -> list[list[tuple[int, float]]]:
+    """Return the (column, weight) to be ordered at each row, for engines that order one symbol after the other."""
+    return [[(j, w) for j, w in enumerate(row) if w == w] for row in weight.tolist()]
 
 
 def frames(data) -> list:
@@ -86,30 +98,36 @@ def run_longshort(data) -> tuple[float, float, int]:
 def run_backtrader(data) -> tuple[float, float, int]:
     import backtrader as bt
 
-    weight = data["weight"]
+    wanted, loading = orders_of(data["weight"]), 0.0
 
     class Signs(bt.Strategy):
         done = 0
 
         def next(self):
-            row = len(self) - 1
-            for j, feed in enumerate(self.datas):
-                self.order_target_percent(feed, target=weight[row, j])
+            for j, weight in wanted[len(self) - 1]:
+                self.order_target_percent(self.datas[j], target=weight)
 
         def notify_order(self, order):
             if order.status == order.Completed:
                 type(self).done += 1
 
+    class Feed(bt.feeds.PandasData):
+        def preload(self):
+            nonlocal loading
+            begun = time.perf_counter()
+            super().preload()
+            loading += time.perf_counter() - begun
+
     cerebro = bt.Cerebro(stdstats=False)
     for j, frame in enumerate(frames(data)):
-        cerebro.adddata(bt.feeds.PandasData(dataname=frame), name=f"S{j}")
+        cerebro.adddata(Feed(dataname=frame), name=f"S{j}")
     cerebro.addstrategy(Signs)
     cerebro.broker.setcash(CASH)
     cerebro.broker.setcommission(commission=COMMISSION)
     cerebro.broker.set_checksubmit(False)
     start = time.perf_counter()
     cerebro.run()
-    return time.perf_counter() - start, cerebro.broker.getvalue(), Signs.done
+    return time.perf_counter() - start - loading, cerebro.broker.getvalue(), Signs.done
 
 
 def run_zipline(data) -> tuple[float, float, int]:
@@ -136,7 +154,7 @@ def run_zipline(data) -> tuple[float, float, int]:
         "here", csvdir_equities(["daily"], str(folder.parent)), "NYSE", start_session=days[0], end_session=days[-1]
     )
     ingest("here", show_progress=False)
-    weight = data["weight"]
+    wanted = orders_of(data["weight"])
 
     def initialize(context):
         context.row, context.assets = 0, [symbol(name) for name in names]
@@ -144,8 +162,8 @@ def run_zipline(data) -> tuple[float, float, int]:
         set_slippage(slippage.FixedSlippage(spread=0.0))
 
     def handle_data(context, _):
-        for j, asset in enumerate(context.assets):
-            order_target_percent(asset, weight[context.row, j])
+        for j, weight in wanted[context.row]:
+            order_target_percent(context.assets[j], weight)
         context.row += 1
 
     start = time.perf_counter()
@@ -203,6 +221,7 @@ def run_nautilus(data) -> tuple[float, float, int]:
     ids = [InstrumentId(Symbol(f"S{j}"), venue) for j in range(symbols)]
     step = "1-DAY" if len(data["time"]) <= 5000 else "1-MINUTE"
     kinds = [BarType.from_str(f"{i}-{step}-LAST-EXTERNAL") for i in ids]
+    column = {kind: j for j, kind in enumerate(kinds)}
     engine = BacktestEngine(
         BacktestEngineConfig(logging=LoggingConfig(bypass_logging=True), risk_engine=RiskEngineConfig(bypass=True))
     )
@@ -237,8 +256,10 @@ def run_nautilus(data) -> tuple[float, float, int]:
                 self.subscribe_bars(kind)
 
         def on_bar(self, bar):
-            j = kinds.index(bar.bar_type)
+            j = column[bar.bar_type]
             row, self.rows[j] = self.rows[j], self.rows[j] + 1
+            if weight[row, j] != weight[row, j]:
+                return
             price = float(bar.close)
             account = self.portfolio.account(venue)
             equity = float(account.balance_total(USD))  # settled: without what open positions gained
@@ -282,7 +303,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for workload in options.workloads.split(","):
             path = Path(folder) / f"{workload}.npz"
-            make(path, *WORKLOADS[workload])
+            make(path, workload)
             here = [n for n in names if not (n == "zipline" and WORKLOADS[workload][1] > 5000)]  # daily bars only
             report(workload, race(here, {"longshort": sys.executable, **pythons}, path, options.rounds))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from ._frozen import frozen
 from .errors import InputError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ class Forecast:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class ForecastRow:
     """The forecasts of one decision: the fields of `Forecast`, one entry a symbol."""
 
@@ -419,7 +420,7 @@ class Seeded(Protocol):
 # ------------------------------------------------------------------------------------------- from forecast to weights
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class View:
     """All that a policy and its limits may know at one decision; nothing in it was known later than `time`.
 
@@ -502,7 +503,7 @@ class Policy(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """What a limit did not allow: the number that broke, the bound it broke, and what was asked and given.
 

@@ -10,9 +10,9 @@ import longshort
 
 SOURCE = Path(longshort.__file__).parent
 ORDER = (
-    "errors", "_lazy", "clock", "artifact", "ledger", "native", "bars", "ticks", "forecast", "orders", "metrics",
-    "data", "features", "models", "portfolio", "strategy", "evaluation", "trading", "interop", "report", "config",
-    "cli",
+    "errors", "_lazy", "_frozen", "clock", "artifact", "ledger", "native", "bars", "ticks", "forecast", "orders",
+    "metrics", "data", "features", "models", "portfolio", "strategy", "evaluation", "trading", "interop", "report",
+    "config", "cli",
 )  # fmt: skip
 MODULES = {
     tuple(path.relative_to(SOURCE).with_suffix("").parts): path

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, LedgerError, OrderError, UnknownName, did_you_mean
+from ..native import core
 from .messages import POSTINGS, Fill, Posting
 from .units import MICRO, MOST_MICRO, Instrument, Money, Shares, micro_of, require_between, require_flag
 
+_MOST = MOST_MICRO / MICRO
 FRACTION = 1e-9
 """Less than this part of a lot, or of the position, is rounding: a split pays nothing out for it."""
 
@@ -156,33 +158,36 @@ class Account:
         self.shorts = 0
         self.plain = all(i.units == 10**8 for i in listed)
         """Whether every lot is one share, so that values are plain products."""
-        self._lot_sizes = np.array([i.lot for i in listed])
-        self._changed: set[int] = set()
-        self._arrays = _sealed(np.zeros(n, np.int64), np.zeros(n), np.full(n, nan))
+        self._lots = np.zeros(n, np.int64)  # the same as `lots_held`; changes in place and is never handed out
+        self._changed: set[int] = set()  # columns of which the two arrays say what was
+        self._arrays = _sealed(np.zeros(n), np.full(n, nan))
 
     @property
     def lots(self) -> np.ndarray:
         """Lots held, read-only int64 (n_symbols,), below zero for shorts."""
-        return (self._renewed() if self._changed else self._arrays)[0]
+        lots = self._lots.copy()
+        lots.setflags(write=False)
+        return lots
 
     @property
     def shares(self) -> np.ndarray:
         """The same in shares, read-only float (n_symbols,)."""
-        return (self._renewed() if self._changed else self._arrays)[1]
+        return (self._renewed() if self._changed else self._arrays)[0]
 
     @property
     def entry_price(self) -> np.ndarray:
         """Average price of the open positions, read-only float (n_symbols,), NaN without."""
-        return (self._renewed() if self._changed else self._arrays)[2]
+        return (self._renewed() if self._changed else self._arrays)[1]
 
     def _renewed(self) -> "_Arrays":
-        """Return lots, shares and entry prices anew; arrays given out before keep what they say."""
-        lots, entry = self._arrays[0].copy(), self._arrays[2].copy()
+        """Return shares and entry prices anew; arrays given out before keep what they say."""
+        shares, entry = self._arrays[0].copy(), self._arrays[1].copy()
         for j in self._changed:
-            held = lots[j] = self.lots_held[j]
+            held = self.lots_held[j]
+            shares[j] = held * self.instruments[j].lot
             entry[j] = self.basis_micro[j] / (held * self.sizes.item(j) * MICRO) if held else nan
-        self._changed = set()
-        self._arrays = _sealed(lots, lots * self._lot_sizes, entry)
+        self._changed.clear()
+        self._arrays = _sealed(shares, entry)
         return self._arrays
 
     @property
@@ -203,8 +208,9 @@ class Account:
         j = self.index.get(fill.symbol)
         if j is None:
             j = self._column(fill.symbol)  # raises
-        lots, price, commission, held = fill.lots, fill.price_micro, fill.commission_micro, self.lots_held[j]
-        value = lots * price if self.plain else self.instruments[j].value_micro(lots, price)
+        lots, price, commission = fill.lots, fill.price_micro, fill.commission_micro
+        value_micro, held, basis = self.instruments[j].value_micro, self.lots_held[j], self.basis_micro[j]
+        value = value_micro(lots, price)
         cash = self.cash_micro - value - commission
         if type(cash) is not int or not price > 0:  # one number that is no int makes the sum none
             raise OrderError(f"A fill is whole numbers, at a price above zero; this was {fill!r}.")
@@ -213,21 +219,20 @@ class Account:
         totals["commission"] -= commission
         totals["spread"] -= fill.spread_micro
         totals["impact"] -= fill.impact_micro
-        if held > 0 > lots or held < 0 < lots:
-            if abs(lots) <= abs(held):
-                closed, proceeds = lots, value
-            else:
-                closed, proceeds = -held, self.instruments[j].value_micro(-held, price)
-            part = self.basis_micro[j] * -closed // held
-            self.basis_micro[j] += value - proceeds - part
-            self.realised_micro[j] -= proceeds + part
+        if not (held > 0 > lots or held < 0 < lots):
+            self.basis_micro[j] = basis + value
         else:
-            self.basis_micro[j] += value
+            if abs(lots) < abs(held):
+                proceeds, part = value, basis * -lots // held
+            else:  # all of it, and what is left of the fill opens anew
+                proceeds, part = value_micro(-held, price), basis
+            self.basis_micro[j] = basis + value - proceeds - part
+            self.realised_micro[j] -= proceeds + part
         self._hold(j, held + lots)
 
     def _hold(self, j: int, lots: int) -> None:
         self.shorts += (lots < 0) - (self.lots_held[j] < 0)
-        self.lots_held[j] = lots
+        self.lots_held[j] = self._lots[j] = lots
         self._changed.add(j)
 
     def _posted(self, posting: Posting) -> None:
@@ -263,21 +268,46 @@ class Account:
         except KeyError:
             raise UnknownName(f"The account has no {symbol!r}. {did_you_mean(symbol, self.symbols)}") from None
 
-    def equity_micro(self, price: np.ndarray, values: "np.ndarray | None" = None) -> int:
-        """Return cash plus positions at finite prices (n_symbols,), rounded to a millionth each.
+    def worth(self, price: np.ndarray) -> tuple[np.ndarray, float, int]:
+        """Value positions at finite prices (n_symbols,).
 
-        `values` is ``shares x multiplier x price`` where the caller has it.
+        Returns
+        -------
+        values : float array (n_symbols,)
+            Of each position, below zero for shorts.
+        gross : float
+            Sum of what they are worth either way.
+        equity_micro : int
+            Cash plus positions, each rounded to a millionth.
         """
-        lots = self.lots
-        if values is None:
-            values = lots * self.sizes * price
-        if not np.add.reduce(np.abs(values)) < MOST_MICRO / MICRO:
+        values = np.empty(len(price))
+        gross, micro = core.worth(self._lots, self.sizes, price, values)
+        if not gross < _MOST:
             raise OrderError(f"Positions must be worth less than {MOST_MICRO // MICRO:,}, the most a ledger counts.")
-        micro = np.rint(price * MICRO).astype(np.int64)
-        if self.plain:
-            return self.cash_micro + int(lots @ micro)
-        each = zip(np.flatnonzero(lots).tolist(), lots[lots != 0].tolist(), micro[lots != 0].tolist(), strict=True)
-        return self.cash_micro + sum(self.instruments[j].value_micro(n, p) for j, n, p in each)
+        if micro is None:  # lots that are not a share each
+            held = np.flatnonzero(self._lots).tolist()
+            prices = np.rint(price[held] * MICRO).astype(np.int64).tolist()
+            each = zip(held, prices, strict=True)
+            micro = sum(self.instruments[j].value_micro(self.lots_held[j], p) for j, p in each)
+        return values, gross, self.cash_micro + micro
+
+    def gross_with(self, lots: "Sequence[int]", price: np.ndarray) -> float:
+        """Return the gross value at finite prices as if so many lots were held."""
+        gross, _ = core.worth(np.array(lots, np.int64), self.sizes, price, np.empty(len(lots)))
+        return gross
+
+    def equity_micro(self, price: np.ndarray) -> int:
+        """Return cash plus positions at finite prices (n_symbols,), rounded to a millionth each."""
+        return self.worth(price)[2]
+
+    def change_to(self, weights: np.ndarray, equity: float, price: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """Return how many lots more would make positions so many times the equity, whole ones, as `steps_of` counts.
+
+        Float (n_symbols,): NaN where `state` is not OK, and where weight or price are NaN.
+        """
+        change = np.empty(len(price))
+        core.lots_toward(weights, equity, price, self.sizes, self._lots, state, change)
+        return change
 
     def equity(self, prices: np.ndarray) -> Money:
         """Return cash plus positions at prices given as floats (n_symbols,)."""
@@ -340,14 +370,13 @@ class Account:
         return f"Account({self.cash}{'; ' + held if held else ''})"
 
 
-_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+_Arrays = tuple[np.ndarray, np.ndarray]
 
 
-def _sealed(*arrays: np.ndarray) -> _Arrays:
-    for array in arrays:
-        array.setflags(write=False)
-    lots, shares, entry = arrays
-    return lots, shares, entry
+def _sealed(shares: np.ndarray, entry: np.ndarray) -> _Arrays:
+    shares.setflags(write=False)
+    entry.setflags(write=False)
+    return shares, entry
 
 
 def replayed(cash: "float | int | str | Money", instruments: Any, news: "Iterable[Fill | Posting]") -> Account:

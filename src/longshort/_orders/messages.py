@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .._frozen import frozen
 from ..errors import OrderError, did_you_mean
 from .units import MICRO, Money, Shares
 
@@ -19,7 +20,7 @@ _NEEDS = {  # kind -> which prices it has: limit, stop, trail
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Order:
     """An instruction to buy or sell; it never changes.
 
@@ -115,7 +116,7 @@ class Order:
         return f"Order({self.id}: {', '.join([what, *(prices or [self.kind]), self.valid])})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cancel:
     """Take back what is left of an order.
 
@@ -132,7 +133,7 @@ class Cancel:
 # ------------------------------------------------------------------------------------------------ what brokers report
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fill:
     """A trade, with what it cost beside its price; money in micro-units of the currency.
 
@@ -191,7 +192,7 @@ class Fill:
 POSTINGS = ("dividend", "split", "lieu", "borrow", "financing", "deposit")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Posting:
     """A change of the account without an order: a dividend, a split, a fee.
 
@@ -224,7 +225,7 @@ class Posting:
     ratio: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ended:
     """An order that will not fill any further.
 

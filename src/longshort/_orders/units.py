@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._frozen import frozen
 from ..errors import InputError, OrderError, UnknownName, did_you_mean
 
 MICRO = 1_000_000
@@ -39,7 +40,7 @@ def micro_of(value: "int | float | str | Decimal") -> int:
     return round(value * MICRO)
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@frozen(order=True)
 class Money:
     """An amount of a currency, exact to a millionth.
 
@@ -106,7 +107,7 @@ class Money:
         return f"Money({self})"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@frozen(order=True)
 class Shares:
     """A whole number of lots, below zero for selling or being short; what a lot is says the `Instrument`.
 

@@ -4,6 +4,7 @@
 namespace nb = nanobind;
 
 void bind_features(nb::module_& m);  // features.cpp
+void bind_holdings(nb::module_& m);  // holdings.cpp
 void bind_lstm(nb::module_& m);      // lstm.cpp
 void bind_ticker(nb::module_& m);    // ticker.cpp
 
@@ -12,6 +13,7 @@ NB_MODULE(LONGSHORT_CORE, m) {
     nb::set_leak_warnings(false);
     m.attr("isa") = LONGSHORT_ISA;
     bind_features(m);
+    bind_holdings(m);
     bind_ticker(m);
     bind_lstm(m);
 }

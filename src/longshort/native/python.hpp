@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -58,11 +59,40 @@ nb::ndarray<const X, nb::c_contig, nb::device::cpu> to_array(nb::handle value, c
     try {
         array = nb::module_::import_("numpy").attr("ascontiguousarray")(value, dtype);
     } catch (nb::python_error& error) {
-        const std::string reason = nb::cast<std::string>(nb::str(error.value()));
+        const std::string reason = nb::str(error.value()).c_str();
         raise_error("InputError", what + " must be an array of numbers: " + reason + ".");
     }
     return nb::cast<nb::ndarray<const X, nb::c_contig, nb::device::cpu>>(array);
 }
+
+// An object's memory as numbers, where it offers C-ordered memory of that type; no number is copied.
+class View {
+public:
+    explicit View(nb::handle object, bool writeable = false) {
+        const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writeable ? PyBUF_WRITABLE : 0);
+        held_ = PyObject_CheckBuffer(object.ptr()) && PyObject_GetBuffer(object.ptr(), &buffer_, flags) == 0;
+        if (!held_) PyErr_Clear();
+    }
+    ~View() {
+        if (held_) PyBuffer_Release(&buffer_);
+    }
+    View(const View&) = delete;
+    View& operator=(const View&) = delete;
+
+    bool holds(const char* format) const { return held_ && std::strcmp(buffer_.format, format) == 0; }
+    bool holds_bytes() const { return held_ && buffer_.itemsize == 1; }
+    std::size_t size() const { return static_cast<std::size_t>(buffer_.len / buffer_.itemsize); }
+    int ndim() const { return buffer_.ndim; }
+    std::size_t shape(int axis) const { return static_cast<std::size_t>(buffer_.shape[axis]); }
+    template <class X>
+    X* as() const {
+        return static_cast<X*>(buffer_.buf);
+    }
+
+private:
+    Py_buffer buffer_;
+    bool held_ = false;
+};
 
 template <class Array>
 std::vector<std::size_t> shape_of(const Array& array) {

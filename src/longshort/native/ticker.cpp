@@ -24,35 +24,6 @@ namespace {
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 constexpr double worth_releasing = 4e6;  // multiply-adds; below, other threads gain less than the switch costs
 
-// An object's memory as numbers, where it offers C-ordered memory of that type; no number is copied.
-class View {
-public:
-    explicit View(nb::handle object, bool writeable = false) {
-        const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writeable ? PyBUF_WRITABLE : 0);
-        held_ = PyObject_CheckBuffer(object.ptr()) && PyObject_GetBuffer(object.ptr(), &buffer_, flags) == 0;
-        if (!held_) PyErr_Clear();
-    }
-    ~View() {
-        if (held_) PyBuffer_Release(&buffer_);
-    }
-    View(const View&) = delete;
-    View& operator=(const View&) = delete;
-
-    bool holds(const char* format) const { return held_ && std::strcmp(buffer_.format, format) == 0; }
-    bool holds_bytes() const { return held_ && buffer_.itemsize == 1; }
-    std::size_t size() const { return static_cast<std::size_t>(buffer_.len / buffer_.itemsize); }
-    int ndim() const { return buffer_.ndim; }
-    std::size_t shape(int axis) const { return static_cast<std::size_t>(buffer_.shape[axis]); }
-    template <class X>
-    X* as() const {
-        return static_cast<X*>(buffer_.buf);
-    }
-
-private:
-    Py_buffer buffer_;
-    bool held_ = false;
-};
-
 struct Member {
     std::shared_ptr<Served> net;
     double center, scale;

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..forecast import Policy, View
+from ..native import core
 from .memory import Remembers, keep, require_keys, resume
 from .reading import expected_returns
 
@@ -173,7 +174,7 @@ class RuleStep:
                 f"A policy must return one weight for each of the {self.n_symbols} symbols, shape "
                 f"({self.n_symbols},); it returned shape {weights.shape}."
             )
-        return np.where(np.isfinite(weights), weights, np.nan)
+        return weights if core.all_finite(weights) else np.where(np.isfinite(weights), weights, np.nan)
 
     def snapshot(self) -> dict[str, Any]:
         """Return the function's own memory, where it has one; see `Resumable`."""

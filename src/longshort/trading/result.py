@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from math import inf, isfinite, nan, sqrt
 from typing import TYPE_CHECKING, Any
@@ -347,8 +347,8 @@ class BacktestResult:
         if what == "orders":
             return pd.DataFrame([_order_row(order) for order in self.orders], columns=list(_ORDER))
         if what == "refusals":
-            rows = [[getattr(r, name) for name in Refusal.__slots__] for r in self.refusals]
-            return pd.DataFrame(rows, columns=list(Refusal.__slots__))
+            names = [field.name for field in fields(Refusal)]
+            return pd.DataFrame([[getattr(r, name) for name in names] for r in self.refusals], columns=names)
         known = ("account", "positions", "weights", "trades", "fills", "orders", "refusals", "costs", "profits")
         raise UnknownName(f"There is no table {what!r}. {did_you_mean(what, known)}")
 

@@ -36,6 +36,7 @@ from .._orders.units import require_between
 from ..bars import State
 from ..errors import CausalityError, InputError, OrderError, PriceError, UnknownName, did_you_mean
 from ..forecast import Refusal
+from ..native import core
 from ..orders import (
     FRACTION,
     MICRO,
@@ -209,7 +210,7 @@ class SimulatedBroker:
         self._auction = False  # whether the bar under way is the first of its session
         self._closed = self._begun = -(2**63)  # when the last bar ended, and when the one under way began
         self._traded: dict[int, float] = {}  # shares of the bar under way that were ours
-        self._month, self._month_shares = -1, 0.0
+        self._month, self._month_shares = -(2**63), 0.0  # its first day, and what was traded in it
         self._power: _Power | None = None
         after, back = self.execution.delisted_after, self.execution.delisting_return
         self._delistings = None if after is None else Delistings(n, after, -back)
@@ -283,7 +284,9 @@ class SimulatedBroker:
             return _refusal(order, "known price", mark or nan, 0.0)
         if order.reduces:
             return None
-        power = self._power = self._power or self._buying_power()
+        power = self._power
+        if power is None:
+            power = self._power = self._buying_power()
         before = power.lots[column]
         after = before + order.quantity.lots
         size = mark * account.sizes.item(column)
@@ -302,12 +305,15 @@ class SimulatedBroker:
 
     def _buying_power(self) -> "_Power":
         """Return equity and what is held, counting open orders as done (those that only reduce left aside)."""
-        account, lots, mark = self.account, list(self.account.lots_held), self._mark
+        account, mark = self.account, self._mark
+        _, gross, equity = account.worth(mark)
+        lots = list(account.lots_held)
         for working in self._working.values():
             if not working.order.reduces:
                 lots[working.column] += working.left
-        gross = float(np.abs(np.array(lots) * account.sizes) @ mark)
-        return _Power(lots, gross, account.equity_micro(mark) / MICRO)
+        if self._working:
+            gross = account.gross_with(lots, mark)
+        return _Power(lots, gross, equity / MICRO)
 
     # -- what the market tells it ------------------------------------------------------------------------------------
 
@@ -392,7 +398,7 @@ class SimulatedBroker:
 
     def _close(self, event: MarketEvent) -> None:
         """End a bar: prices to value positions at, the margin, and orders that end with the session."""
-        np.copyto(self._mark, event.close, where=(event.close > 0) & (event.close < inf))
+        core.take_prices(self._mark, event.close)
         self._volume, self._closed, self._power = event.volume, event.time, None
         if self._working and event.last:
             for working in list(self._working.values()):
@@ -406,7 +412,10 @@ class SimulatedBroker:
             self._margin_call(event)
 
     def _in_turn(self) -> list[_Working]:
-        return sorted(self._working.values(), key=attrgetter("rank"))
+        turn = list(self._working.values())
+        if len(turn) > 1:
+            turn.sort(key=attrgetter("rank"))
+        return turn
 
     # -- how orders fill ---------------------------------------------------------------------------------------------
 
@@ -588,10 +597,11 @@ class SimulatedBroker:
 
     def _new_session(self, event: MarketEvent) -> None:
         before, self._session = self._session, event.session
-        day = date.fromordinal(_EPOCH + event.session)
-        month = 12 * day.year + day.month
-        if month != self._month:
-            self._month, self._month_shares = month, 0.0
+        if not self._month <= event.session < self._month + 28:  # every month has 28
+            day = date.fromordinal(_EPOCH + event.session)
+            first = event.session - day.day + 1
+            if first != self._month:
+                self._month, self._month_shares = first, 0.0
         if before is not None:
             self._interest(event.time, event.session - before)
         for working in list(self._working.values()):
@@ -637,9 +647,8 @@ class SimulatedBroker:
     def _margin_call(self, event: MarketEvent) -> None:
         """Where equity falls below what must be kept, cancel everything and sell everything at the next opening."""
         account, margin = self.account, self.execution.margin
-        value = account.lots * account.sizes * self._mark
-        gross, net = float(np.add.reduce(np.abs(value))), float(np.add.reduce(value))
-        if account.cash_micro / MICRO + net > 1.001 * max(margin.maintenance_long, margin.maintenance_short) * gross:
+        value, gross, worth = account.worth(self._mark)
+        if worth / MICRO > 1.001 * max(margin.maintenance_long, margin.maintenance_short) * gross:
             return  # enough by far, whatever is long and whatever short
         longs, shorts = float(value[value > 0].sum()), -float(value[value < 0].sum())
         needed = margin.maintenance_long * longs + margin.maintenance_short * shorts

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from .._orders.units import require_between
-from ..bars import State
 from ..errors import CausalityError, InputError
 from ..forecast import Brackets, Forecast, ForecastRow, HearsForecasts, Policy, Refusal, Streaming, View
+from ..native import core
 from ..orders import (
     MICRO,
     OPEN,
@@ -33,14 +33,12 @@ from ..orders import (
     Order,
     Posting,
     Shares,
-    steps_of,
 )
 from ..portfolio import as_policy
 from ..portfolio.risk import CLOSES
 from .broker import News
 from .simulated import SimulatedBroker
 
-_OK = int(State.OK)
 Source = Callable[[MarketEvent], "ForecastRow | None"]
 Event = MarketEvent | BookEvent | News
 Levels = tuple[Money | None, Money | None]
@@ -61,6 +59,7 @@ class Recorded:
         if not isinstance(forecast, Forecast):
             raise InputError(f"Recorded plays a Forecast, was {forecast!r}. Write Recorded(study.forecast).")
         self.forecast, self.symbols = forecast, forecast.symbols
+        self._target, self._mean = forecast.target, forecast.mean
         self._rows = {time: i for i, time in enumerate(forecast.time.tolist())}
         self._plain = not forecast.extras()
 
@@ -69,7 +68,7 @@ class Recorded:
         i = self._rows.get(event.time)
         if i is None:
             return None
-        return ForecastRow(self.forecast.target, self.forecast.mean[i]) if self._plain else self.forecast.row(i)
+        return ForecastRow(self._target, self._mean[i]) if self._plain else self.forecast.row(i)
 
 
 class Streamed:
@@ -279,19 +278,17 @@ class Trader:
         """Return the bar's returns, over a gap those since the last close."""
         if event.returns is None:
             return self._nothing
-        gap = event.returns != event.returns  # NaN
-        if not np.count_nonzero(gap):
+        if not core.any_nan(event.returns):
             return event.returns
+        gap = event.returns != event.returns  # NaN
         before = self._mark if event.dividend is None else self._mark - event.dividend
         with np.errstate(all="ignore"):
             return np.where(gap & (before > 0) & (event.close > 0), event.close / before - 1.0, event.returns)
 
     def _value(self, event: MarketEvent) -> np.ndarray:
         """Value the account at the close and return what each position is worth."""
-        account, mark = self.account, self._mark
-        np.copyto(mark, event.close, where=event.close > 0)
-        values = account.shares * mark if account.plain else account.lots * account.sizes * mark
-        self.equity_micro = account.equity_micro(mark, values)
+        core.take_prices(self._mark, event.close)
+        values, _, self.equity_micro = self.account.worth(self._mark)
         return values
 
     def _view(self, event: MarketEvent, values: np.ndarray, returns: np.ndarray) -> View:
@@ -301,23 +298,23 @@ class Trader:
         if self._unseen:  # no price yet
             price[price == 0.0] = np.nan
             self._unseen = bool(np.count_nonzero(self._mark == 0.0))
-        return View(
-            time=event.time,
-            symbols=self.symbols,
-            forecast=None if self.forecasts is None else self.forecasts(event),
-            price=price,
-            returns=returns,
-            high=close if event.high is None else event.high,
-            low=close if event.low is None else event.low,
-            volume=self._nothing if event.volume is None else event.volume,
-            state=event.state,
-            weights=values / equity if equity > 0 else np.sign(values),
-            shares=account.shares,
-            entry_price=account.entry_price,
-            equity=equity,
-            cash=account.cash_micro / MICRO,
-            session=event.session,
-            bars_per_year=self.bars_per_year,
+        return View(  # by position: names cost as much again
+            event.time,
+            self.symbols,
+            None if self.forecasts is None else self.forecasts(event),
+            price,
+            returns,
+            close if event.high is None else event.high,
+            close if event.low is None else event.low,
+            self._nothing if event.volume is None else event.volume,
+            event.state,
+            values / equity if equity > 0 else np.sign(values),
+            account.shares,
+            account.entry_price,
+            equity,
+            account.cash_micro / MICRO,
+            event.session,
+            self.bars_per_year,
         )
 
     def _read(self, weights: Any, who: str) -> np.ndarray:
@@ -338,24 +335,20 @@ class Trader:
         account = self.account
         if not view.equity > 0:  # no weight means anything then, but everything may be closed
             targets = np.where(targets == 0.0, 0.0, np.nan)
-        lot_price = view.price if account.plain else view.price * account.sizes
-        change = steps_of(targets * view.equity / lot_price, 1.0) - account.lots
-        if np.count_nonzero(view.state):
-            change[view.state != _OK] = np.nan
+        change = account.change_to(targets, view.equity, view.price, view.state)
         if self._waiting:
             self._settle(view.time, change, cancels)
-        size = np.abs(change)
-        columns = ((size >= 1.0) & (size < inf)).nonzero()[0]  # neither NaN nor less than a lot
+        columns = core.where_some(change)
         if len(columns) > 1:  # what makes positions smaller goes first, so that its proceeds pay for the rest
-            grows = change[columns] * account.lots[columns] >= 0
-            columns = columns[np.lexsort((self._place[columns], grows))]
+            grows = change[columns] * account.lots[columns] >= 0.0
+            columns = np.array(columns)[np.lexsort((self._place[columns], grows))].tolist()
         orders, time, symbols, waiting = [], view.time, self.symbols, self._waiting
-        for column, lots in zip(columns.tolist(), change[columns].tolist(), strict=True):
+        for column in columns:
             symbol, reason = symbols[column], "policy"
             if reasons and targets[column] == 0.0:
                 reason = reasons.get(symbol) or reasons.get(None) or reason
             id = waiting[column] = f"{time}.{len(orders)}"
-            orders.append(Order(id, symbol, Shares(int(lots)), time, reason=reason))
+            orders.append(Order(id, symbol, Shares(int(change.item(column))), time, reason=reason))
         return orders
 
     def _settle(self, time: int, change: np.ndarray, cancels: list[Cancel]) -> None:
