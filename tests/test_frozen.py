@@ -104,3 +104,15 @@ def test_views_compare_by_identity():
     for cls in (View, ForecastRow):
         assert cls.__eq__ is object.__eq__
         assert cls.__setattr__ is not object.__setattr__
+
+
+def test_what_is_made_without_arguments_is_frozen_too():
+    @frozen
+    class Both:
+        a: int = 1
+        b: str = "x"
+
+    assert (Both(), Both(2)) == (Both(1, "x"), Both(a=2))
+    with pytest.raises(FrozenInstanceError):
+        Both().a = 3
+    assert type(Both()) is type(Both(2)) is Both

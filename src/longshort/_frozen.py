@@ -1,12 +1,13 @@
 """Frozen dataclasses that cost little to make: messages and views come by the million.
 
 A frozen dataclass sets every field through ``object.__setattr__``, which is most of what making one costs. `frozen`
-gives the class a constructor that fills the fields in while the object is of a twin class, the same one without the
-refusal to be assigned to. Whoever gets the object gets it frozen.
+gives the class a twin, the same class without the refusal to be assigned to and with the constructor of a plain
+dataclass. Objects begin as twins, are filled in, and become what was asked for before anybody sees them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, TypeVar, dataclass_transform, overload
 
 T = TypeVar("T")
@@ -40,24 +41,31 @@ def frozen(cls: Any = None, /, **options: bool) -> Any:
     """
     if cls is None:
         return lambda cls: frozen(cls, **options)
+    named = {name: value for name, value in vars(cls).items() if name in cls.__annotations__}  # the defaults
+    body = {"__annotations__": cls.__annotations__, "__module__": cls.__module__, "__post_init__": _nothing}
+    plain: Any = dataclass(type(cls.__name__, (), body | named))
     made: Any = dataclass(frozen=True, slots=True, **options)(cls)
-    plain = {"__slots__": (), "__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
-    twin = type(made.__name__, (made,), plain)
-    names = [f.name for f in fields(made)]
-    lines = [
-        f"def __init__(self, {', '.join(names)}):",
-        "    become(self, '__class__', twin)",
-        *(f"    self.{name} = {name}" for name in names),
-        "    self.__class__ = made",
-        *(["    self.__post_init__()"] if hasattr(made, "__post_init__") else []),
-    ]
-    namespace: dict[str, Any] = {"become": object.__setattr__, "twin": twin, "made": made}
-    exec("\n".join(lines), namespace)  # dataclasses writes its own constructor the same way
-    init = namespace["__init__"]
-    for name in ("__defaults__", "__annotations__", "__qualname__", "__module__"):
-        setattr(init, name, getattr(made.__init__, name))
-    made.__init__, made.__init_subclass__ = init, _final
+    check = getattr(made, "__post_init__", None)
+
+    def become(self: Any) -> None:
+        self.__class__ = made
+        if check is not None:
+            check(self)
+
+    writable = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
+    twin: Any = type(made.__name__, (made,), {"__slots__": (), "__module__": made.__module__, **writable})
+    twin.__init__, twin.__post_init__ = plain.__init__, become
+
+    def begin(cls: type, *args: Any, **named: Any) -> Any:
+        return object.__new__(twin if args or named else made)  # without arguments: a copy that is filled in later
+
+    made.__signature__ = signature(made)
+    made.__new__, made.__init_subclass__ = begin, _final
     return made
+
+
+def _nothing(self: Any) -> None:
+    """Make dataclasses call `__post_init__` last."""
 
 
 @classmethod
