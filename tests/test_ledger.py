@@ -260,6 +260,18 @@ def test_a_tampered_memory_chain_is_noticed():
         ledger.verify()
 
 
+def test_a_thousand_trials_of_a_process_are_checked_once_each(monkeypatch):
+    """Every study asks several times; checking the whole chain each time would take minutes by then."""
+    ledger, sealed_at, digested = Ledger(), ledger_module.digest_of, []
+    monkeypatch.setattr(ledger_module, "digest_of", lambda value: digested.append(1) or sealed_at(value))
+    for i in range(100):
+        ledger.record_trial(str(i))
+    assert ledger.trials() == 100
+    assert len(digested) == 2 * 100  # sealed, then checked
+    assert ledger.verify() == 100
+    assert len(digested) == 3 * 100
+
+
 def test_a_noted_head_is_found_again_or_missed(tmp_path):
     ledger = Ledger(tmp_path)
     first = ledger.record("trial", trial="a")

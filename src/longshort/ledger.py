@@ -265,6 +265,7 @@ class Ledger:
     def __init__(self, path: str | os.PathLike | None = None):
         self.path = None if path is None else Path(path)
         self._memory: list[Record] = []
+        self._sound = 0  # records of the memory that were checked: only more is checked again, but for `verify`
         self._kept: dict[str, bytes] = {}
         self._checked: tuple[bytes, list[Record]] = b"", []  # what was read and found whole: only more is checked again
         self._inside, self._unsealed = 0, 0
@@ -398,7 +399,8 @@ class Ledger:
         with self._thread_lock:
             if self.path is None:
                 found = list(self._memory)
-                _check_chain(found, "the ledger of this process")
+                _check_chain(found, "the ledger of this process", known=min(self._sound, len(found)))
+                self._sound = len(found)
             elif not self.path.exists():
                 found = []
             else:
@@ -413,6 +415,7 @@ class Ledger:
 
     def verify(self) -> int:
         """Check every digest, link and score series; return how many records, raise `LedgerError` where it breaks."""
+        self._sound = 0
         records = self.records()
         if self.path is not None:
             for digest in {r.facts["scores"] for r in records if is_digest(r.facts.get("scores"))}:

@@ -325,6 +325,14 @@ def test_of_trials_that_were_stored_twice_or_late_the_first_ones_count_up_to_a_g
     assert len(store.study.trials) == 4
 
 
+def test_a_place_where_no_trials_can_be_kept_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"No trials can be kept in .*file: .*Choose another folder"):
+        storage_url(tmp_path / "file" / "t.sqlite")
+    with pytest.raises(InputError, match="storage of trials cannot be opened: .*unable to open"):
+        Store(f"sqlite:///{tmp_path / 'none' / 't.sqlite'}", "x")
+
+
 def test_no_message_shows_the_password_of_a_database():
     broken = mock.patch("optuna.storages.RDBStorage", side_effect=ImportError("no driver"))
     with broken, pytest.raises(SetupError, match=re.escape("nosql://desk:***@db/tuning")) as caught:

@@ -297,7 +297,10 @@ def storage_url(storage: str | Path | None) -> str | None:
     if not isinstance(storage, str | Path):
         raise InputError(f"storage is a path, a URL, 'memory' or None, was {storage!r}.")
     path = Path(storage).resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"No trials can be kept in {path.parent}: {error.strerror}. Choose another folder.") from error
     return f"sqlite:///{path}"
 
 
