@@ -15,7 +15,7 @@ from longshort.evaluation.remembering import _same_prices, closes_at, look, shar
 from longshort.evaluation.scores import Scores, together
 from longshort.evaluation.verdict import is_edge, shared_level
 from longshort.forecast import Forecast
-from longshort.models import HAR, LSTM, Ridge
+from longshort.models import HAR, LSTM, Conformal, Ridge
 
 BARS = synthetic.random_walk(900, 1, seed=5)
 CV = WalkForward(300, 150)
@@ -326,13 +326,14 @@ def test_looks_are_counted_by_fold_and_symbol():
 def test_a_fit_alone_is_recorded_and_no_trial(own_ledger):
     LSTM([f.log_return()], TARGET, lookback=5, hidden=(2,), epochs=1).fit(BARS)
     Ridge([f.log_return()], TARGET).fit(BARS)
+    Conformal(Ridge([f.log_return()], TARGET)).fit(BARS)
     facts = [record.facts for record in own_ledger.records("fit")]
-    assert [one["what"] for one in facts] == ["LSTM", "Ridge"]
+    assert [one["what"] for one in facts] == ["LSTM", "Ridge", "Conformal"]
     assert {one["bars"] for one in facts} == {BARS.digest}
     assert all(ledger.is_digest(one["config"]) and ledger.is_digest(one["losses"]) for one in facts)
     assert own_ledger.trials() == 0
     guess(1)
-    assert len(own_ledger.records("fit")) == 2
+    assert len(own_ledger.records("fit")) == 3
 
 
 @pytest.mark.full

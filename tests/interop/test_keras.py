@@ -581,16 +581,6 @@ def test_random_damage_is_refused_or_harmless_and_never_another_error(canary, na
 # With Keras itself ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def keras():
-    if "keras" not in sys.modules:
-        pytest.importorskip("torch")
-        os.environ.setdefault("KERAS_BACKEND", "torch")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip("keras")
-
-
 @pytest.mark.full
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15 on NumPy 2
 @pytest.mark.parametrize(

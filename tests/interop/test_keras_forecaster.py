@@ -1,7 +1,6 @@
 """Any compiled Keras model as a forecaster: fresh for every fit, reproducible, causal, kept without code."""
 
 import json
-import os
 import random
 import shutil
 import sys
@@ -21,16 +20,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3.15 on NumPy 2
 ]
 FEATURES = [ls.features.log_return(), ls.features.volatility(5)]
-
-
-@pytest.fixture(scope="module")
-def keras():
-    if "keras" not in sys.modules:
-        pytest.importorskip("torch")
-        os.environ.setdefault("KERAS_BACKEND", "torch")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip("keras")
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +70,12 @@ def test_the_same_seed_gives_the_same_bits_and_nobody_elses_random_numbers_move(
     first, second = fitted.predict_seeds(bars), again.predict_seeds(bars)
     assert np.array_equal(first, second, equal_nan=True)
     assert not np.array_equal(first[0], first[1], equal_nan=True)
+
+
+def test_a_fit_in_a_project_is_recorded(forecaster, bars, tmp_path):
+    with ls.project(tmp_path) as ledger:
+        forecaster.with_params(epochs=1).fit(bars)
+        assert [record.facts["what"] for record in ledger.records("fit")] == ["KerasForecaster"]
 
 
 def test_a_row_is_the_last_row_of_a_forecast_made_then(fitted, bars):

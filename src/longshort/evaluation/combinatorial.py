@@ -208,9 +208,7 @@ def cross_validate(
     jobs = [_Job(forecaster, bars, groups, choice, cv, seeds) for choice in cv.choices()]
     load_calendar(bars, target.info.horizon)
     with ledger.current().inside():
-        for failure in fleet.run(jobs, threads, progress):
-            if failure is not None:
-                raise failure
+        fleet.finish(jobs, threads, progress)
     rows = np.concatenate(groups)
     told: list[list[np.ndarray]] = [[] for _ in groups]
     for job in jobs:

@@ -318,9 +318,7 @@ class Tuned(Parameters):
         fitting = self.fitting(bars, start)
         if self.parallel == "ray":
             search_on_ray(fitting, self.threads, progress)
-        for failure in fleet.run([fitting], self.threads, progress):
-            if failure is not None:
-                raise failure
+        fleet.finish([fitting], self.threads, progress)
         self.__dict__.update(fitting.result.__dict__)
         remember_fit(self, bars)
         return self

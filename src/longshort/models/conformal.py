@@ -26,6 +26,7 @@ from ..features import FeatureSet, volatility
 from ..forecast import FitsInSteps, Forecast, Forecaster, ForecastRow, Seeded, target_of
 from . import fleet
 from .combining import origin_of
+from .fits import remember_fit
 from .members import MemberFit
 from .network import row_of
 from .parameters import Parameters
@@ -208,10 +209,9 @@ class Conformal(Parameters):
             A symbol has too few calibration rows for the coverage: 9 for 0.9, 99 for 0.99.
         """
         fitting = self.fitting(bars, start)
-        for failure in fleet.run([fitting], None, progress):
-            if failure is not None:
-                raise failure
+        fleet.finish([fitting], None, progress)
         self.__dict__.update(fitting.result.__dict__)
+        remember_fit(self, bars)
         return self
 
     def fitting(self, bars: Bars, start: Any = None) -> "ConformalFitting":

@@ -258,9 +258,7 @@ class Ensemble(Parameters):
             What stopped the first member that failed, with its name.
         """
         fitting = self.fitting(bars, start)
-        for failure in fleet.run([fitting], self.threads, progress):
-            if failure is not None:
-                raise failure
+        fleet.finish([fitting], self.threads, progress)
         self.__dict__.update(fitting.result.__dict__)
         remember_fit(self, bars)
         return self

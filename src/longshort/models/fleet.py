@@ -94,6 +94,13 @@ def run(
     return queue.failures
 
 
+def finish(tasks: Sequence[Steps], threads: int | None = None, progress: Callable[[float], None] | None = None) -> None:
+    """Advance every task until it is done, as `run`; then raise what stopped the first that failed."""
+    for failure in run(tasks, threads, progress):
+        if failure is not None:
+            raise failure
+
+
 _here = threading.local()
 
 

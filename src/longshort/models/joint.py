@@ -219,9 +219,7 @@ class JointLSTM(Parameters):
         """
         fitting = JointFitting(self, bars, start)
         while stage := fitting.parts():
-            for failure in fleet.run(stage, self.threads if len(stage) > 1 else 1, progress):
-                if failure is not None:
-                    raise failure
+            fleet.finish(stage, self.threads if len(stage) > 1 else 1, progress)
         self.__dict__.update(fitting.result.__dict__)
         remember_fit(self, bars)
         return self

@@ -495,9 +495,7 @@ def fit_net(
     hold_out = Samples(starts[last:], outcomes[last:]) if last < n else None
     train = Samples(starts[:n_train], outcomes[:n_train])
     training = Training(engine, train, hold_out, epochs, patience, schedule, checkpoint)
-    for failure in fleet.run([training], 1, progress):
-        if failure is not None:
-            raise failure
+    fleet.finish([training], 1, progress)
     net.eval()
     return training.history
 

@@ -109,9 +109,7 @@ def look_ahead(
     seen = bars.until(int(bars.time[cut - 1]))
     ahead = forecaster if ahead is None else ahead
     fittings = [forecaster.fitting(seen), ahead.fitting(bars)]
-    for failure in fleet.run(fittings, threads, progress):
-        if failure is not None:
-            raise failure
+    fleet.finish(fittings, threads, progress)
     tested, final = (one.result for one in fittings)
     said = tested.predict(bars, start=int(bars.time[cut]))
     path = final.predict(bars, steps=steps)

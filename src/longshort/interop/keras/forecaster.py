@@ -15,6 +15,7 @@ from ...errors import InputError, NotFitted, UnknownName
 from ...features import FeatureSet, Target, forward_log_return, technical
 from ...features.windows import Windows, broken_cells, check_lookback, check_scaler
 from ...forecast import Forecast
+from ...models.fits import remember_fit
 from ...models.fitting import LSTMFitting
 from ...models.losses import MSE
 from ...models.network import Net, mean_of_seeds, row_of, upcoming
@@ -212,6 +213,7 @@ class KerasForecaster(Parameters):
             if progress:
                 progress(fitting.fraction)
         self.__dict__.update(fitting.result.__dict__)
+        remember_fit(self, bars)
         return self
 
     def fitting(self, bars: Bars, start: Any = None) -> "KerasFitting":
