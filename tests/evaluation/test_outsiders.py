@@ -198,6 +198,40 @@ def test_an_empty_table_has_no_rows_to_judge():
         referee(empty, empty)
 
 
+def test_prices_are_aligned_like_the_forecasts():
+    pd = pytest.importorskip("pandas")
+    days = pd.bdate_range("2015-01-01", periods=N)
+    y, f, last = (pd.Series(v, index=days) for v in (PRICE[1:], PRICE[:-1] * (1 + FORECAST), PRICE[:-1]))
+    found = referee(y, f, last).sentence
+    assert found.startswith("Edge")
+    assert referee(y[::-1], f, last[::-1]).details["ic"] == pytest.approx(referee(y, f, last).details["ic"])
+    order = np.random.default_rng(0).permutation(N)
+    assert referee(y.iloc[order], f.iloc[order], last.iloc[order]).details["n_rows"] == N
+    assert referee(y.iloc[order], f.iloc[order], last.iloc[order]).exit_code == 0
+    assert referee(y[100:], f, last).details["n_rows"] == N - 100
+    assert referee(y, f, last[:-7]).details["n_rows"] == N - 7  # no price, no verdict on that row
+    assert referee(y, f, last.to_numpy()).sentence.split("(")[0] == found.split("(")[0]
+    assert referee(y, f.to_numpy(), last[::-1]).exit_code == 0
+    frames = [pd.DataFrame({"a": s, "b": s}) for s in (y, f)]
+    assert referee(*frames, pd.DataFrame({"b": last, "a": last})).exit_code == 0
+
+
+def test_prices_that_cannot_be_aligned_are_refused():
+    pd = pytest.importorskip("pandas")
+    days = pd.bdate_range("2015-01-01", periods=N)
+    y, f, last = (pd.Series(v, index=days) for v in (PRICE[1:], PRICE[:-1], PRICE[:-1]))
+    with pytest.raises(InputError, match="left rows out or moved them; prices have none"):
+        referee(y[::-1], f, PRICE[:-1])
+    with pytest.raises(InputError, match="left rows out or moved them; prices have none"):
+        referee(y, f[100:], PRICE[:-1])
+    with pytest.raises(InputError, match="prices have no index value in common"):
+        referee(y, f, last.set_axis(days + pd.Timedelta("9000D")))
+    with pytest.raises(InputError, match="prices must have a unique index"):
+        referee(y, f, pd.concat([last, last]))
+    with pytest.raises(InputError, match="y_true has the columns a, b, prices a, c"):
+        referee(*(pd.DataFrame({"a": s, "b": s}) for s in (y, f)), pd.DataFrame({"a": last, "c": last}))
+
+
 def test_masked_values_do_not_count():
     hidden = np.arange(N) >= 100
     masked = np.ma.masked_array(np.where(hidden, 1e6, OUTCOME), hidden)

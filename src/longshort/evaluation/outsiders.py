@@ -27,9 +27,9 @@ def referee(y_true: ArrayLike, y_pred: ArrayLike, prices: ArrayLike | None = Non
         Outcomes and forecasts, in order of time, out of sample. Two pandas objects are aligned by their index, frames
         of several columns also by the names of these. NaN rows do not count.
     prices : array, optional
-        When y are price levels: the last price known at each forecast. Without it, positive values that hardly change
-        from row to row are taken for levels (prices, or a volatility), and the last known one is
-        ``y_true`` `horizon` rows earlier; the first `horizon` rows are then not judged.
+        When y are price levels: the last price known at each forecast, aligned by its index like y_pred. Without it,
+        positive values that hardly change from row to row are taken for levels (prices, or a volatility), and the last
+        known one is ``y_true`` `horizon` rows earlier; the first `horizon` rows are then not judged.
     horizon : int, default=1
         Rows from a forecast to its outcome. Overlapping outcomes need it: 5-day returns every day have ``horizon=5``.
 
@@ -66,7 +66,7 @@ def referee(y_true: ArrayLike, y_pred: ArrayLike, prices: ArrayLike | None = Non
     n = int(np.sum((np.isfinite(actual) & np.isfinite(forecast)).any(axis=1)))
     if n < FEWEST:
         raise NotEnoughData(f"A verdict needs at least {FEWEST} rows with outcome and forecast, but there are {n}.")
-    reference = None if prices is None else _matrix("prices", prices)
+    reference = None if prices is None else _matrix("prices", _beside(prices, y_true, y_pred))
     if reference is not None and reference.shape != actual.shape:
         raise InputError(f"prices must have the shape of y_true, {actual.shape}, was {reference.shape}.")
     if reference is not None and (wrong := int((reference <= 0).sum())):
@@ -158,20 +158,44 @@ def _mean_so_far(values: np.ndarray, horizon: int, fewest: int = 20) -> np.ndarr
     return np.divide(total, count, out=np.zeros(values.shape), where=count >= fewest)
 
 
+def _beside(prices: Any, y_true: Any, y_pred: Any) -> Any:
+    """Return prices in the rows and columns that `_aligned` gives; without an index they must be so already."""
+    index = getattr(y_true, "index", None) if hasattr(y_true, "iloc") else None
+    if index is None:
+        return prices
+    common = index if not hasattr(y_pred, "iloc") else _common(index, y_pred.index)
+    if not hasattr(prices, "iloc"):
+        if not common.equals(index):
+            raise InputError(
+                "y_true and y_pred were aligned by their index, which left rows out or moved them; prices have none. "
+                "Give prices the index of y_true."
+            )
+        return prices
+    if not prices.index.is_unique:
+        raise InputError("prices must have a unique index to be aligned. Drop duplicate rows.")
+    if not len(common.intersection(prices.index)):
+        raise InputError("prices have no index value in common with y_true. Give both the same index, or pass arrays.")
+    return _same_columns(y_true, prices.reindex(common), "prices")
+
+
+def _common(index: Any, other: Any) -> Any:
+    """Return the values that both indexes have, in increasing order."""
+    common = index.intersection(other, sort=False)
+    return common if common.is_monotonic_increasing else common.sort_values()
+
+
 def _aligned(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...], bool]:
     index = y_true.index if hasattr(y_true, "iloc") else None  # a list has an index too: a method
     columns = getattr(y_true, "columns", None)
     if index is not None and hasattr(y_pred, "iloc"):
         if not index.is_unique or not y_pred.index.is_unique:
             raise InputError("y_true and y_pred must have a unique index to be aligned. Drop duplicate rows.")
-        common = index.intersection(y_pred.index, sort=False)
+        common = _common(index, y_pred.index)
         if not len(common) and len(index) and len(y_pred):
             raise InputError(
                 f"y_true ({index[0]} .. {index[-1]}) and y_pred ({y_pred.index[0]} .. {y_pred.index[-1]}) "
                 "have no index value in common. Give both the same index, or pass arrays."
             )
-        if not common.is_monotonic_increasing:
-            common = common.sort_values()
         y_true, y_pred, index = y_true.loc[common], _same_columns(y_true, y_pred.loc[common]), common
     actual, forecast = _matrix("y_true", y_true), _matrix("y_pred", y_pred)
     if actual.shape != forecast.shape:
@@ -184,14 +208,14 @@ def _aligned(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return actual, forecast, time, names if columns is not None or len(names) > 1 else ("series",), dated
 
 
-def _same_columns(y_true: Any, y_pred: Any) -> Any:
+def _same_columns(y_true: Any, y_pred: Any, what: str = "y_pred") -> Any:
     """Return y_pred with its columns in the order of those of y_true; a single column may have any name."""
     wanted, found = (list(getattr(y, "columns", ())) for y in (y_true, y_pred))
     if len(wanted) < 2 or len(wanted) != len(found) or wanted == found:
         return y_pred
     if set(wanted) != set(found) or len(set(wanted)) < len(wanted):
         names, others = (", ".join(map(str, columns[:5])) for columns in (wanted, found))
-        raise InputError(f"y_true has the columns {names}, y_pred {others}. Rename them alike, or pass arrays.")
+        raise InputError(f"y_true has the columns {names}, {what} {others}. Rename them alike, or pass arrays.")
     return y_pred[wanted]
 
 
