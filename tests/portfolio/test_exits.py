@@ -326,3 +326,15 @@ def test_stops_and_targets_of_both_sides_start_the_wait(side, high, low, touched
         tape.step.bracket(0, 100.0, int(side))
     allowed, refused = tape.bar(100.0, high, low, held=False, target=0.5 * side)[:2]
     assert (allowed, refused) == ((0.0, ["cooldown"]) if touched else (0.5 * side, []))
+
+
+@pytest.mark.parametrize("cooldown", [0, 1, 3])
+def test_an_exit_at_a_close_waits_as_many_decisions_as_one_within_the_bar(cooldown):
+    """Closed at decision t and gone at the next, or gone by a resting order within the bar: the wait is the same."""
+    at_close, within = (Tape(Limits(stop_loss=0.05, cooldown=cooldown)) for _ in range(2))
+    at_close.bar(94.0)
+    within.bar(99.0)
+    for tape, low in ((at_close, 94.0), (within, 94.0)):
+        first = tape.bar(96.0, 97.0, low, held=False, target=0.5)[1]
+        said = [first] + [tape.bar(96.0, held=False, target=0.5)[1] for _ in range(4)]
+        assert said == [["cooldown"]] * cooldown + [[]] * (5 - cooldown)
