@@ -101,6 +101,31 @@ def test_a_stop_bounds_what_a_fall_costs():
     assert stopped.weights[-1] == 0
 
 
+QUIET, THIN = (100, 100, 100, 100, 1e6), (99, 100, 98, 99, 300)
+
+
+@pytest.mark.parametrize(
+    ("rows", "reasons"),
+    [
+        # the stop at 95 is reached within a bar of 300 shares, of which 30 may be ours, and the price comes back
+        ([QUIET, QUIET, (100, 100, 90, 99, 300), THIN, QUIET], ["policy", "stop", "stop_loss", "stop_loss"]),
+        # closed below the stop without volume, and the price comes back
+        ([QUIET, QUIET, (96, 96, 94.9, 94.9, 0), THIN, THIN, QUIET], ["policy", "stop_loss", "stop_loss", "stop_loss"]),
+    ],
+)
+def test_an_exit_that_thin_volume_fills_in_part_goes_on_until_nothing_is_left(rows, reasons):
+    table = np.array([*rows, QUIET])
+    names = ("open", "high", "low", "close", "volume")
+    time = synthetic.random_walk(len(table), seed=0).time
+    bars = Bars.from_arrays(time, ("THIN",), {name: table[:, k] for k, name in enumerate(names)})
+    plan = Plan(lambda view: np.array([0.5]), Limits(stop_loss=0.05, cooldown=0))
+    result = backtest(plan, None, bars, costs=Costs.none())
+    gone = int(np.flatnonzero(result.positions[2:, 0] == 0)[0]) + 2
+    fills = [f for f in result.fills if f.time <= result.time[gone]]
+    assert [f.reason for f in fills] == reasons
+    assert [f.lots for f in fills] == [500, -30, -30, -440]
+
+
 def test_the_drawdown_breaker_ends_trading_for_good():
     close = 100 * 0.98 ** np.arange(60)
     bars = synthetic.random_walk(60, seed=0)

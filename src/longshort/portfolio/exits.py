@@ -103,15 +103,32 @@ class Exits(Remembers):
             self._wait = np.maximum(self._wait - 1, 0)
         new = side != self._side
         changed = bool(np.count_nonzero(new))
-        scale = rescaled(view, self._last) if changed or self._remembers else self._ones
+        scale = rescaled(view, self._last) if changed or self._levels or self._remembers else self._ones
+        under_way = self._under_way(view, (side != 0) & ~new, scale)
         if changed:
             gone = (self._side != 0) & new & ~self._closing
             self._note_touched(view, gone, scale)
         self._age = np.where(new, 0, self._age) + (side != 0)
         self._side = side
         self._place(view, new, scale)
-        self._trigger(view)
+        self._trigger(view, under_way)
         self._closing = self.close
+
+    def _under_way(self, view: View, there: np.ndarray, scale: np.ndarray) -> list[tuple[int, str, float, float]]:
+        """Return the exits of positions that are still there: an exit goes on until nothing is left of its position.
+
+        It began with the decision before, or within the bar with a resting stop that thin volume filled in part.
+        """
+        found = [one for one in self.why if there[one[0]]]
+        if self._levels:
+            level = self.stop * scale
+            worst = np.where(self._side > 0, np.fmin(view.low, view.price), np.fmax(view.high, view.price))
+            reached = there & (self._side * (worst - level) <= 0)
+            if np.count_nonzero(reached):
+                known = {one[0] for one in found}
+                more = [j for j in np.flatnonzero(reached).tolist() if j not in known]
+                found += [(j, self.rule_of(j), float(worst[j]), float(level[j])) for j in more]
+        return found
 
     def _note_touched(self, view: View, gone: np.ndarray, scale: np.ndarray) -> None:
         """Start the wait where a position went away in a bar that touched its levels: a resting order closed it."""
@@ -190,8 +207,8 @@ class Exits(Remembers):
         self._distance = np.where(np.isfinite(kept), kept, now)
         return entry - self._side * self._distance
 
-    def _trigger(self, view: View) -> None:
-        """Find the positions to close at this bar's end."""
+    def _trigger(self, view: View, under_way: list[tuple[int, str, float, float]]) -> None:
+        """Find the positions to close at this bar's end, beside those whose exit is under way."""
         limits, side = self._limits, self._side
         found: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         for name, level in self._levels.items():
@@ -207,6 +224,10 @@ class Exits(Remembers):
                 hit = hit & ~self.close
                 self.close = self.close | hit
                 self.why += [(int(j), name, float(value[j]), float(bound[j])) for j in np.flatnonzero(hit)]
+        more = [one for one in under_way if not self.close[one[0]]]
+        if more:
+            self.why += more
+            self.close = self.close | np.isin(np.arange(len(side)), [one[0] for one in more])
         if self.why:
             self._start_wait(self.close, limits.cooldown + 1)
 
