@@ -611,6 +611,27 @@ def test_open_orders_are_split_too():
     assert fills(broker) == [(-200, 45.0)]
 
 
+@pytest.mark.parametrize(
+    ("lots", "kind", "prices", "valid", "filled"),
+    [
+        (-10, "stop", {"stop": 97}, "gtc", None),  # 93 after a dividend of 4; the bar opens at 96
+        (-10, "stop", {"stop": 100}, "gtc", 96.0),
+        (-10, "trailing_stop", {"trail": 3}, "gtc", None),
+        (-10, "stop_limit", {"stop": 100, "limit": 98}, "gtc", 96.0),  # 96 and 94
+        (-10, "stop", {"stop": 97}, "day", 96.0),
+        (10, "limit", {"limit": 98}, "gtc", None),  # 94
+        (10, "limit", {"limit": 98}, "day", 96.0),
+        (10, "stop", {"stop": 96}, "gtc", 96.0),
+        (-10, "limit", {"limit": 96}, "gtc", 96.0),
+    ],
+)
+def test_a_dividend_lowers_what_waits_below_the_market_until_cancelled(lots, kind, prices, valid, filled):
+    broker = held(100)
+    broker.submit(order("open", lots, kind, time=2, valid=valid, **{name: USD(p) for name, p in prices.items()}))
+    broker.on(opening(3, 96.0, session=2, dividend=np.array([4.0])))
+    assert fills(broker) == ([] if filled is None else [(lots, filled)])
+
+
 def test_the_distance_of_a_trailing_stop_is_split_too():
     """10 below 100 are 5 below 50; a high of 60 then moves it to 55."""
     broker = held(100)

@@ -207,6 +207,41 @@ def test_protection_is_not_sent_again_while_it_stands():
     assert [o.kind for o in result.orders] == ["market", "stop", "limit"]
 
 
+@pytest.mark.parametrize(
+    ("limits", "price", "action"),
+    [
+        ({"stop_loss": 0.05}, 50.0, {"split": 2.0}),
+        ({"stop_loss": 0.05, "take_profit": 0.2}, 200.0, {"split": 0.5}),
+        ({"trailing_stop": 0.03}, 96.0, {"dividend": 4.0}),
+    ],
+)
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_position_that_grows_at_the_opening_of_a_split_or_dividend_keeps_its_stop_in_todays_prices(
+    limits, price, action, side
+):
+    """Nothing was won or lost overnight, so nothing may be closed."""
+    (name, value), *_ = action.items()
+    given = {name: np.full((7, 1), 1.0 if name == "split" else 0.0)}
+    given[name][3] = value
+    rows = iter([0.3 * side] * 2 + [0.4 * side] * 5)
+    plan = Plan(lambda view: np.array([next(rows)]), Limits(**limits))
+    result = backtest(plan, None, flat([100.0] * 3 + [price] * 4, **given), costs=FREE)
+    assert {f.reason for f in result.fills} == {"policy"}
+    assert abs(result.weights[3:, 0]).min() > 0.38
+    stops = [float(o.stop) for o in result.orders if o.kind == "stop"]
+    assert side * (price - stops[-1]) > 0
+
+
+def test_a_trailing_stop_is_not_reached_by_a_dividend():
+    """3 % below 100 is 97; the share opens at 96 without 4 of dividend."""
+    dividend = np.zeros((6, 1))
+    dividend[3] = 4.0
+    bars = flat([100.0, 100, 100, 96, 96, 96], dividend=dividend)
+    result = backtest(Plan(asks(0.5), Limits(trailing_stop=0.03)), None, bars, costs=FREE)
+    assert {f.reason for f in result.fills} == {"policy"}
+    assert result.refusals == ()
+
+
 @pytest.mark.parametrize("why", ["refused", "cancelled", "expired"])
 def test_a_stop_that_a_broker_ended_is_sent_again(why):
     trader = Trader(Plan(asks(0.5), Limits(stop_loss=0.05)), ["A"], account=10_000)

@@ -107,8 +107,8 @@ class Limits:
 
     Notes
     -----
-    An exit goes on until its position is gone: what thin volume left of it is closed at the next decisions, whatever the
-    price does then.
+    An exit goes on until its position is gone: what thin volume left of it is closed at the next decisions, wherever
+    the price goes meanwhile.
 
     On daily bars a session is one decision: a loss beyond `max_daily_loss` closes positions at the next open, and the
     decision after that may open them again.

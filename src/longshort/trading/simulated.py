@@ -17,6 +17,9 @@ targets. An order that arrives while a bar is under way (latency) takes part wit
 of a bar's volume is filled, over all orders of a symbol; the rest carries on while the order is valid. Cells that are
 not OK fill nothing.
 
+A split divides the prices of open orders. A dividend lowers stops to sell and limits to buy that stand until cancelled,
+as exchanges do (FINRA rule 5330); stops to buy and limits to sell stay.
+
 Orders for an auction see one price only: ``valid="open"`` the opening of the next session's first bar, ``"close"`` the
 closing price of its last. They take no part in books. Bars end sessions and bring splits, dividends and interest; books
 fill and do no more.
@@ -347,11 +350,8 @@ class SimulatedBroker:
             self._split(event, event.split)
         if event.dividend is not None:
             _require("dividend", event.dividend >= 0, event.dividend)
-            for j in np.flatnonzero(event.dividend * (self.account.lots != 0)).tolist():
-                paid = self.account.instruments[j].value_micro(
-                    self.account.lots_held[j], round(float(event.dividend[j]) * MICRO)
-                )
-                self._post(Posting("dividend", self.account.symbols[j], event.time, paid))
+            for j in np.flatnonzero(event.dividend).tolist():
+                self._dividend(j, round(float(event.dividend[j]) * MICRO), event.time)
 
     def _opening(self, event: MarketEvent) -> None:
         opens, states = event.open.tolist(), event.state.tolist()
@@ -643,6 +643,21 @@ class SimulatedBroker:
                 )
                 if not working.left:
                     self._end(working, event.time, "split")
+
+    def _dividend(self, j: int, each: int, time: int) -> None:
+        """Pay a dividend, and lower orders below the market by it: the price falls by as much, and nobody lost it."""
+        held = self.account.lots_held[j]
+        if held:
+            paid = self.account.instruments[j].value_micro(held, each)
+            self._post(Posting("dividend", self.account.symbols[j], time, paid))
+        for working in self._working.values():
+            if working.column != j or working.order.valid != "gtc":
+                continue
+            if working.left < 0 and working.stop:
+                working.stop = max(working.stop - each, 1)
+                working.limit = max(working.limit - each, 1) if working.limit else 0
+            elif working.left > 0 and working.limit and not working.stop:
+                working.limit = max(working.limit - each, 1)
 
     def _margin_call(self, event: MarketEvent) -> None:
         """Where equity falls below what must be kept, cancel everything and sell everything at the next opening."""

@@ -10,7 +10,7 @@ was given. At the close of every bar::
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import inf
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -181,8 +181,8 @@ class Trader:
                     f"Market events must come in order of time: after the close at {self._closed} came the "
                     f"{event.kind} of {event.time}. Drop what a feed repeats."
                 )
-            if event.split is not None and not self._begun:
-                self._mark /= event.split
+            if not self._begun and (event.split is not None or event.dividend is not None):
+                self._adjust(event)
             self._begun = event.kind == OPEN
             if self._begun:
                 return self._opened(event)
@@ -197,6 +197,21 @@ class Trader:
         elif not isinstance(event, BookEvent):
             raise InputError(f"A trader takes market events and what brokers report, was {event!r}.")
         return []
+
+    def _adjust(self, event: MarketEvent) -> None:
+        """Follow what a split or a dividend does to the last prices and to those of orders that rest at the broker."""
+        if event.split is not None:
+            self._mark /= event.split
+        for column, found in self._resting.items():
+            ratio = 1.0 if event.split is None else float(event.split[column])
+            paid = 0.0 if event.dividend is None else float(event.dividend[column])
+            if ratio != 1.0 or paid:
+                stop, goal = (nan if price is None else float(price) / ratio for price in found.prices)
+                if found.lots > 0:
+                    stop -= paid
+                else:
+                    goal -= paid
+                found.prices = self._prices(column, found.lots, stop, goal)
 
     @property
     def marks(self) -> np.ndarray:
