@@ -35,10 +35,10 @@ lint: $(VENV)/test-tools ## ruff and pyright
 	@$(STEP) "ruff format" $(BIN)/ruff format --check .
 	@$(STEP) "pyright" $(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(VENV)/installed $(VENV)/full-tools ## benchmarks with small settings, as ratios to other libraries (ten minutes)
+bench: $(VENV)/installed $(VENV)/full-tools ## benchmarks with small settings, as ratios to other libraries (under ten minutes)
 	@scripts/bench $(BIN)/python quick
 
-bench-full: $(VENV)/installed $(VENV)/full-tools .venv-bench/made .venv-engines/made ## the same as the docs cite them, beside Keras and other engines too (hours)
+bench-full: $(VENV)/installed $(VENV)/full-tools .venv-bench/made .venv-engines/made ## the same as the docs cite them, beside Keras and other engines too (long)
 	@scripts/bench $(BIN)/python
 
 tutorials: $(VENV)/installed $(VENV)/test-tools .venv-tutorials/made ## run two Keras tutorials unchanged under Keras, our presets beside them (minutes)
