@@ -216,6 +216,24 @@ def test_prices_are_aligned_like_the_forecasts():
     assert referee(*frames, pd.DataFrame({"b": last, "a": last})).exit_code == 0
 
 
+def test_dated_prices_are_followed_and_their_sharpe_ratio_is_deflated_by_the_ledger():
+    pd = pytest.importorskip("pandas")
+    days, rng = pd.bdate_range("2015-01-01", periods=N), np.random.default_rng(4)
+    y, last = pd.Series(PRICE[1:], index=days), pd.Series(PRICE[:-1], index=days)
+    for _ in range(5):
+        referee(y, last * (1 + 0.01 * rng.normal(size=N)), last)
+    verdict = referee(y, last * (1 + FORECAST), last)
+    money, signs, moves = verdict.details["money"], np.sign(FORECAST), PRICE[1:] / PRICE[:-1] - 1
+    net = signs * moves - 5e-4 * np.abs(np.diff(signs, prepend=0.0))
+    assert money["sharpe_per_bar"] == pytest.approx(net.mean() / net.std(ddof=1))
+    assert money["trials"] == 6
+    assert money["deflated_benchmark"] > 0
+    assert any(line.startswith("Following the signs at 5 bp") for line in verdict.remarks)
+    assert referee(PRICE[1:], PRICE[:-1] * (1 + FORECAST), PRICE[:-1]).details["money"] is None  # no dates, no year
+    assert referee(y, last, last, horizon=5).details["money"] is None
+    assert referee(y, last * (1 + FORECAST)).details["money"] is None  # levels, but perhaps volatilities
+
+
 def test_prices_that_cannot_be_aligned_are_refused():
     pd = pytest.importorskip("pandas")
     days = pd.bdate_range("2015-01-01", periods=N)

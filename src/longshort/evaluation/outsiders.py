@@ -12,7 +12,7 @@ from ..errors import InputError, NotEnoughData
 from ..forecast import TargetInfo
 from ..models.fits import digest_of_values, require_not_chosen_on
 from .evidence import Evidence, Verdict
-from .remembering import look, series_of
+from .remembering import look, series_of, sharpes
 from .verdict import judge, scored
 
 FEWEST = 30
@@ -36,7 +36,9 @@ def referee(y_true: ArrayLike, y_pred: ArrayLike, prices: ArrayLike | None = Non
     Returns
     -------
     Verdict
-        Judged against zero and the mean so far (returns), or the last value and its drift (levels).
+        Judged against zero and the mean so far (returns), or the last value and its drift (levels). With dated
+        `prices` and one bar ahead they are also followed, as in `Study.verdict`: Sharpe ratio deflated by the ledger,
+        break-even cost.
 
     Notes
     -----
@@ -76,13 +78,13 @@ def referee(y_true: ArrayLike, y_pred: ArrayLike, prices: ArrayLike | None = Non
     if reference is None and looks_like_level(actual):
         reference = np.full(actual.shape, np.nan)
         reference[horizon:] = actual[:-horizon]
-    if reference is None:
+    change = None if reference is None else actual / reference - 1.0
+    if change is None or reference is None:
         info = TargetInfo("return", int(horizon))
         alive = np.where(np.isfinite(actual), 0.0, np.nan)
         baselines = {"zero": alive, "expanding_mean": alive + _mean_so_far(actual, int(horizon))}
     else:
         info = TargetInfo("close", int(horizon))
-        change = actual / reference - 1.0
         baselines = {"last": reference, "drift": reference * (1.0 + _mean_so_far(change, int(horizon)))}
     case = Evidence(
         name="the forecast",
@@ -93,6 +95,7 @@ def referee(y_true: ArrayLike, y_pred: ArrayLike, prices: ArrayLike | None = Non
         baselines=baselines,
         symbols=symbols,
         reference=reference,
+        returns=change if prices is not None and horizon == 1 else None,  # other levels may be no prices
         dated=dated,
     )
     return judge(replace(case, **_remember(case, n)))
@@ -104,13 +107,15 @@ def _remember(case: Evidence, n: int) -> dict[str, Any]:
     book, outcomes = ledger.current(), digest_of_values(case.actual)
     trial = ledger.digest_of({"referee": [outcomes, digest_of_values(case.forecast)], "horizon": case.target.horizon})
     facts = {"what": "referee", "rows": n, "outcomes": outcomes, "ends": _ends(case.actual)}
-    trials = book.record_trial(trial, config=trial, **facts, scores=book.keep(scored(case)[0].to_bytes()))
+    series, earned = scored(case)
+    trials = book.record_trial(trial, config=trial, **facts, **earned, scores=book.keep(series.to_bytes()))
     known = [r.facts for r in book.records(ledger.TRIAL)]
     rivals = [f for f in known if f.get("outcomes") == outcomes]
     alike = [f for f in known if _alike(f, facts)]
     return {
         "trials": trials,
         "trials_where": book.where,
+        "trial_sharpes": sharpes(earned["bars_per_year"]) if earned else (),
         "tried": len({f["trial"] for f in alike}),
         "planned": book.planned,
         "others": lambda: series_of(rivals, trial, book),
