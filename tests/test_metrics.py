@@ -210,7 +210,7 @@ def test_the_deepest_drawdown_is_the_largest_of_all():
 def test_a_lost_account_returns_minus_one_a_year():
     assert m.annual_return([0.1, -1.0, 0.3]) == -1.0
     assert m.annual_return([0.1, -1.5, 0.3]) == -1.0  # owing money is no better than having none
-    assert m.annual_return([0.1, -1.5, -1.5]) == -1.0  # and losing it twice earns nothing
+    assert m.annual_return([0.1, -1.5, -1.5], bars_per_year=3) == -1.0  # and losing it twice earns nothing
 
 
 def test_the_sharpe_interval_is_the_delta_method_by_numbers():
