@@ -83,6 +83,16 @@ def test_a_target_is_a_decision_and_no_silence():
     assert set(found) == {"MSFT"}
 
 
+@pytest.mark.parametrize("target", [np.inf, -np.inf])
+def test_an_infinite_target_is_none_and_no_decision_either(target):
+    step, found = Limits(max_silence=2).stepper(SYMBOLS), []
+    for t in range(5):
+        allowed, refused = step.weights(shown(t, row([0.01, 0.01]) if t == 0 else None), np.full(2, target))
+        found.append([one.symbol for one in refused if one.limit == "max_silence"])
+    assert found == [[], [], [], ["AAPL", "MSFT"], ["AAPL", "MSFT"]]
+    assert allowed.tolist() == [0.0, 0.0]
+
+
 def test_sessions_do_not_matter_and_closed_markets_do_not_count():
     rows = [row([0.01, 0.01])] + [None] * 20
     step, bars = Limits(max_silence=3).stepper(SYMBOLS), []

@@ -56,11 +56,11 @@ class Silence(Remembers):
             self.heard = True
             if row.target is not None:
                 horizon = row.target.horizon
-        unsaid = targets != targets  # NaN
-        if not np.count_nonzero(unsaid):
+        asked = np.isfinite(targets)
+        if np.count_nonzero(asked) == len(asked):
             self._even, self.over = 1 - horizon, None
         elif self.heard:
-            self._count(view, unsaid | np.isinf(targets), horizon)
+            self._count(view, ~asked, horizon)
 
     def _count(self, view: View, unsaid: np.ndarray, horizon: int) -> None:
         if self._even is not None:

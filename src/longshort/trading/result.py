@@ -418,7 +418,7 @@ class BacktestResult:
             share = np.abs(self.weights[-1, columns]).sum()
             lines.append(
                 f"  held but not tradable at the end, at their last prices: {', '.join(self.stuck)}, {share:.0%} of "
-                "equity whose worth nobody knows (Execution(delisted_after=20) closes such holdings below it)"
+                "equity (see Execution(delisted_after=...))"
             )
         if self.delisted:
             back = self.configuration["execution"]["delisting_return"]
