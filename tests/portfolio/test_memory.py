@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -11,6 +11,7 @@ from longshort.forecast import Resumable
 from longshort.portfolio import Rule, VolatilityTarget, view_of
 from longshort.portfolio.memory import packed, unpacked
 
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 values = st.recursive(
     scalars,
@@ -23,11 +24,13 @@ values = st.recursive(
 )
 
 
+@patient
 @given(values)
 def test_whatever_is_remembered_comes_back_the_same(value):
     assert unpacked(json.loads(json.dumps(packed(value), allow_nan=False))) == value
 
 
+@patient
 @given(
     arrays.arrays(
         st.sampled_from([np.float64, np.int64, np.bool_, np.uint8]), arrays.array_shapes(min_dims=1, min_side=0)
