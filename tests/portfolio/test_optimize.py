@@ -317,6 +317,16 @@ def test_the_frontier_starts_at_the_least_variance_and_leaves_out_silent_symbols
 
 
 @pytest.mark.full
+def test_a_frontier_of_four_bars_is_a_quarter_of_that_of_one_a_year():
+    pytest.importorskip("cvxpy")
+    said = forecast()
+    week = Forecast(said.time, said.symbols, said.mean, covariance=said.covariance, target=TargetInfo("return", 4))
+    one, four = (efficient_frontier(one, points=3) for one in (said, week))
+    np.testing.assert_allclose(four.gain, one.gain / 4, rtol=1e-6)
+    np.testing.assert_allclose(four.risk, one.risk / 2, rtol=1e-6)
+
+
+@pytest.mark.full
 def test_a_frontier_of_nothing_is_refused():
     pytest.importorskip("cvxpy")
     said = forecast()

@@ -21,6 +21,7 @@ from longshort.portfolio import (
     kelly_criterion,
     view_of,
 )
+from longshort.portfolio.volatility import Deviations
 
 
 def view(mean, kind="return", horizon=1, seen=None, **said):
@@ -413,3 +414,9 @@ def test_an_unclear_forecast_of_five_bars_leaves_the_books_of_the_bars_before():
         row = Forecast(np.arange(1), ("A",), **said, target=target).row(0)
         got.append(round(float(step(view_of(("A",), row, time=k))[0]), 9))
     assert got == [0.2, 0.4, 0.6, 0.8, 1.0, 0.8, 0.6, 0.4, 0.2, 0.0]
+
+
+def test_a_symbol_has_a_deviation_from_its_twentieth_return_on():
+    past = Deviations(1, halflife=20.0)
+    known = [bool(np.isfinite(past.update(np.array([0.01]))[0])) for _ in range(21)]
+    assert known == [False] * 19 + [True] * 2

@@ -168,3 +168,12 @@ def test_a_forecast_that_is_not_finite_is_refused():
     nothing = Forecast(BARS.time, BARS.symbols, np.full(BARS.shape, np.nan), target=TARGET.info)
     with pytest.raises(DataError, match="no finite forecast for"):
         LSTMPrior(forecast=nothing).fit(X)
+
+
+def test_a_return_of_another_hour_is_not_the_forecast_of_that_day():
+    """A bare date stands for its one row; a time of day that no forecast was made at stands for none."""
+    said = EWMA(TARGET).fit(BARS).predict(BARS, start=int(BARS.time[300]))
+    prior, seen = LSTMPrior(forecast=said), X.iloc[:310]
+    prior.fit(seen)
+    with pytest.raises(DataError, match="no row made at"):
+        prior.fit(seen.set_axis(seen.index + np.timedelta64(5, "h")))

@@ -617,3 +617,20 @@ def test_symbols_that_move_as_one_are_one_bet():
     assert effective_bets([0.5, 0.5, 0.0], np.diag([0.04, 0.04, NAN])) == pytest.approx(2.0)
     with pytest.raises(InputError, match="shape"):
         effective_bets([0.5, 0.5], np.eye(3))
+
+
+def test_an_open_breaker_closes_a_position_whose_weight_is_unknown():
+    step = Limits(max_drawdown=0.1, max_daily_loss=1.0).stepper(SYMBOLS[:2])
+    step.weights(view_of(SYMBOLS[:2], equity=1e6), np.full(2, NAN))
+    ruin = view_of(SYMBOLS[:2], time=1, session=1, equity=8e5, weights=[NAN, 0.0], shares=[100.0, 0.0])
+    allowed, refused = step.weights(ruin, np.full(2, NAN))
+    assert allowed[0] == 0.0
+    assert "max_drawdown" in [r.limit for r in refused]
+
+
+@pytest.mark.parametrize(("held", "kept"), [(0.54, True), (0.56, False)])
+def test_what_is_kept_may_drift_over_the_net_cap_within_the_band(held, kept):
+    allowed, refused = at_once(Limits(max_net=0.5, band=0.1), [NAN, 0.1], weights=[held, 0.0])
+    assert bool(np.isnan(allowed[0])) is kept
+    assert allowed[1] == 0.0
+    assert [r.limit for r in refused] == ["max_net"]
