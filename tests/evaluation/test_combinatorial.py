@@ -10,7 +10,7 @@ from longshort import ledger
 from longshort.bars import State
 from longshort.data import synthetic
 from longshort.errors import InputError, NotEnoughData
-from longshort.evaluation.combinatorial import CombinatorialPurged, cross_validate, without
+from longshort.evaluation.combinatorial import CombinatorialPurged, _Job, cross_validate, without
 from longshort.features import field, forward_log_return, log_return
 from longshort.features.windows import Windows, broken_cells
 from longshort.models import HistoricalMean, Ridge
@@ -132,3 +132,15 @@ def test_what_is_hidden_is_missing_and_actions_beside_it_stay():
 def test_bad_arguments_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize(("horizon", "embargo"), [(1, 0), (1, 4), (5, 0), (5, 3)])
+def test_nothing_is_learned_from_the_bars_of_the_embargo(horizon, embargo):
+    bars = synthetic.random_walk(400, seed=1)
+    model = Ridge([log_return()], forward_log_return(horizon), lookback=1)
+    cv = CombinatorialPurged(groups=4, tested=1, embargo=embargo)
+    groups = cv.split(np.ones(len(bars), bool))
+    seen = _Job(model, bars, groups, (1,), cv, 1).seen
+    last = int(groups[1][-1]) + horizon + embargo  # the end of the last test label, and the embargo
+    assert (seen.state[groups[1][0] : last + 1] == State.MISSING).all()
+    assert (seen.state[last + 1 :] == State.OK).all()

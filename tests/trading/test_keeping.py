@@ -169,6 +169,10 @@ def test_a_card_says_that_no_ledger_was_kept(bars, tmp_path):
     card = (tmp_path / "x" / "model-card.md").read_text()
     assert "ledger: none was kept in a folder" in card
     assert "What was tried is known of this process only" in card
+    assert "The test rows were read" not in card
+    again = ls.walk_forward(model, bars, ls.WalkForward("1Y", "6M"), baselines=[])
+    ls.save_strategy(tmp_path / "y", ls.Strategy(model).fitted(bars), again)
+    assert "The test rows were read 2 times" in (tmp_path / "y" / "model-card.md").read_text()
 
 
 def test_forecasts_that_the_policy_cannot_use_are_kept_with_a_warning(bars, tmp_path):
