@@ -17,7 +17,8 @@ from ..strategy import Strategy
 from .history import History
 from .result import BacktestResult
 from .simulated import Execution, SimulatedBroker
-from .trader import Recorded, Trader, parts_of, play
+from .sources import Recorded
+from .trader import Trader, parts_of, play
 
 if TYPE_CHECKING:
     from ..evaluation.study import Study

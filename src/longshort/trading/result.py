@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ..bars import Bars
 
 COSTS = ("commission", "spread", "impact", "borrow", "financing")
-INCOME = ("dividend", "lieu")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..orders import Instrument, Money
 from ..portfolio.memory import keep, packed, require_keys, resume, unpacked
+from .protection import Protection
 
 if TYPE_CHECKING:
-    from .trader import Trader, _Protection
+    from .trader import Trader
 
 _OWN = ("_mark", "_unseen", "_left", "_waiting", "_begun", "_closed", "_fresh", "equity_micro")
 _KEYS = (*_OWN, "version", "instruments", "account", "resting", "policy", "limits")
@@ -99,15 +100,13 @@ def _told(instrument: Instrument) -> dict[str, Any]:
     return {field.name: getattr(instrument, field.name) for field in fields(instrument) if field.init}
 
 
-def _resting(kept: Any, currency: str) -> "dict[int, _Protection]":
+def _resting(kept: Any, currency: str) -> dict[int, Protection]:
     """Return the stops and targets beside positions."""
-    from .trader import _Protection
-
-    found: dict[int, _Protection] = {}
+    found: dict[int, Protection] = {}
     try:
         for column, lots, prices, ids in kept:
             stop, target = (None if micro is None else Money(micro, currency) for micro in prices)
-            found[column] = _Protection((stop, target), lots)
+            found[column] = Protection((stop, target), lots)
             found[column].ids = list(ids)
     except (TypeError, ValueError) as error:
         raise InputError(f"The snapshot is damaged at {str(kept)[:80]!r} ({error}). Take it again.") from error

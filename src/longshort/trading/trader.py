@@ -6,7 +6,7 @@ was given. At the close of every bar::
     View -> policy -> target weights -> limits -> allowed weights -> difference to what is held, in whole lots -> orders
                                      -> levels -> a stop and a target beside every position, one cancelling the other
 
-`play` ties a trader to a simulated broker, `Recorded` and `Streamed` say where forecasts come from.
+`play` ties a trader to a simulated broker.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ import numpy as np
 
 from .._orders.units import require_between
 from ..errors import CausalityError, InputError
-from ..forecast import Brackets, Forecast, ForecastRow, HearsForecasts, Policy, Refusal, Streaming, View
+from ..forecast import Brackets, HearsForecasts, Policy, Refusal, View
 from ..native import core
 from ..orders import (
     MICRO,
@@ -37,71 +37,11 @@ from ..orders import (
 from ..portfolio import as_policy
 from ..portfolio.risk import CLOSES
 from .broker import News
+from .protection import Levels, Protection
 from .simulated import SimulatedBroker
+from .sources import Source
 
-Source = Callable[[MarketEvent], "ForecastRow | None"]
 Event = MarketEvent | BookEvent | News
-Levels = tuple[Money | None, Money | None]
-
-
-class Recorded:
-    """Stored forecasts as a source: those made at the time of the event, None at other times.
-
-    Examples
-    --------
-    >>> forecast = Forecast(np.array([10, 20]), ("KO",), np.array([[0.1], [0.2]]))
-    >>> source = Recorded(forecast)
-    >>> source(MarketEvent("close", 20, 0, np.zeros(1, np.uint8))).mean
-    array([0.2])
-    """
-
-    def __init__(self, forecast: Forecast):
-        if not isinstance(forecast, Forecast):
-            raise InputError(f"Recorded plays a Forecast, was {forecast!r}. Write Recorded(study.forecast).")
-        self.forecast, self.symbols = forecast, forecast.symbols
-        self._target, self._mean = forecast.target, forecast.mean
-        self._rows = {time: i for i, time in enumerate(forecast.time.tolist())}
-        self._plain = not forecast.extras()
-
-    def __call__(self, event: MarketEvent) -> ForecastRow | None:
-        """Return the forecasts made at the event."""
-        i = self._rows.get(event.time)
-        if i is None:
-            return None
-        return ForecastRow(self._target, self._mean[i]) if self._plain else self.forecast.row(i)
-
-
-class Streamed:
-    """A live model as a source: ``model.stream(bars)``, fed with every closed row.
-
-    Parameters
-    ----------
-    stream : object with ``step(row, state) -> array (n_symbols,)``
-        What `stream` of a fitted forecaster returns.
-    target : TargetInfo
-        What its numbers mean.
-
-    Examples
-    --------
-    >>> import longshort as ls
-    >>> bars = ls.load_bars("AAPL", start="2017-01-01", end="2019-12-31", source="sample")
-    >>> model = ls.LSTM([ls.features.log_return()], lookback=10, hidden=(8,), epochs=1).fit(bars.until("2018-12-31"))
-    >>> source = Streamed(model.stream(bars.until("2018-12-31")), model.target_.info)
-    """
-
-    def __init__(self, stream: Any, target: Any):
-        self.stream, self.target, self.symbols = stream, target, getattr(stream, "symbols", None)
-
-    def __call__(self, event: MarketEvent) -> ForecastRow | None:
-        """Take in the row of a closing event and return what it forecasts."""
-        ones, zeros = np.ones(len(event.state)), np.zeros(len(event.state))
-        row = {name: getattr(event, name) for name in ("open", "high", "low", "close", "volume", "state")}
-        row["split"] = ones if event.split is None else event.split
-        row["dividend"] = zeros if event.dividend is None else event.dividend
-        given = {k: v for k, v in row.items() if v is not None} | {"time": event.time}
-        if isinstance(self.stream, Streaming):
-            return self.stream.forecast(given)
-        return ForecastRow(self.target, np.asarray(self.stream.step(given), np.float64))
 
 
 class Trader:
@@ -165,7 +105,7 @@ class Trader:
         self._mark, self._nothing, self._unseen = np.zeros(n), np.full(n, np.nan), True
         self._left: dict[str, int] = {}  # what is open of every order sent
         self._waiting: dict[int, str] = {}  # column -> the policy's order that is open
-        self._resting: dict[int, _Protection] = {}  # column -> stop and target beside the position
+        self._resting: dict[int, Protection] = {}  # column -> stop and target beside the position
         self._begun = False  # whether the opening of the bar under way was seen
         self._closed = -(2**63)  # time of the last close
         self._fresh: list[int] = []  # columns filled since the last market event
@@ -286,7 +226,7 @@ class Trader:
                 prices = self._prices(column, lots, *self._bracket(column, entry, 1 if lots > 0 else -1))
             else:
                 prices = (None, None)
-            orders += self._rest(column, _Protection(prices, lots), event.time, cancels, len(orders))
+            orders += self._rest(column, Protection(prices, lots), event.time, cancels, len(orders))
         return self._sent(cancels, orders)
 
     def _returns(self, event: MarketEvent) -> np.ndarray:
@@ -389,13 +329,13 @@ class Trader:
         for column in self._by_name([*np.flatnonzero(account.lots).tolist(), *self._resting]):
             lots = account.lots_held[column]
             prices = self._prices(column, lots, float(stops[column]), float(goals[column])) if lots else (None, None)
-            orders += self._rest(column, _Protection(prices, lots), time, cancels, k + len(orders))
+            orders += self._rest(column, Protection(prices, lots), time, cancels, k + len(orders))
         return orders
 
     def _by_name(self, columns: list[int]) -> list[int]:
         return sorted(set(columns), key=self._place.item)
 
-    def _rest(self, column: int, wanted: "_Protection", time: int, cancels: list[Cancel], k: int) -> list[Order]:
+    def _rest(self, column: int, wanted: "Protection", time: int, cancels: list[Cancel], k: int) -> list[Order]:
         """Return the orders of a protection, unless the same rests already; another one is cancelled."""
         found = self._resting.get(column)
         if found is not None:
@@ -427,31 +367,13 @@ class Trader:
             self._resting[column] = wanted
         return orders
 
-    def _prices(self, column: int, lots: int, stop: float, goal: float) -> "Levels":
+    def _prices(self, column: int, lots: int, stop: float, goal: float) -> Levels:
         """Return stop and target on the grid of ticks: the stop fires no later, the target gives no less."""
         instrument, found = self.account.instruments[column], []
         for level in (stop, goal):
             price = instrument.price(level, down=lots < 0) if 0 < level < inf else None
             found.append(price if price is not None and price.micro > 0 else None)
         return found[0], found[1]
-
-
-class _Protection:
-    """A stop and a target beside a position."""
-
-    __slots__ = ("ids", "lots", "prices")
-
-    def __init__(self, prices: "Levels", lots: int):
-        self.prices, self.lots = prices, lots
-        self.ids: list[str] = []
-
-    def stands(self, wanted: "_Protection", left: dict[str, int]) -> bool:
-        """Whether what rests is what is wanted: the same prices for the same position, all of it still open."""
-        return (
-            self.prices == wanted.prices
-            and self.lots == wanted.lots
-            and all(left.get(id) == -self.lots for id in self.ids)
-        )
 
 
 # ------------------------------------------------------------------------------------------------------- the loop
