@@ -259,6 +259,8 @@ def test_the_referee_answers_with_its_exit_code(tmp_path, capsys, share, code):
     shown = capsys.readouterr().out
     assert "clark_west_p" in shown  # the table, and what else the rows show
     assert "Power: 600 independent rows" in shown
+    assert run("referee", path, "--figure", tmp_path / "verdict.svg") == code
+    assert ("Edge" if code == 0 else "No evidence") in (tmp_path / "verdict.svg").read_text()
 
 
 @pytest.mark.parametrize(

@@ -351,6 +351,7 @@ def tearsheet(
 def referee(
     file: Annotated[Path, typer.Argument(help="CSV in order of time: actual, forecast, and perhaps time and price.")],
     horizon: Annotated[int, typer.Option(min=1, help="Rows from a forecast to its outcome.")] = 1,
+    figure: Annotated[Path | None, typer.Option(help="Where to draw it: .svg, .html or .png.")] = None,
     as_json: Json = False,
 ) -> None:
     """Judge forecasts made elsewhere.
@@ -360,6 +361,10 @@ def referee(
     from .config import referee_file
 
     verdict, console = referee_file(file, horizon), _console(as_json)
+    if figure is not None:
+        from .report import verdict_plot
+
+        verdict_plot(verdict).save(figure)
     if as_json:
         _print_json(verdict.to_dict())
     _print_verdict(console, verdict)

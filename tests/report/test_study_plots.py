@@ -9,7 +9,7 @@ from longshort import metrics
 from longshort import models as m
 from longshort.data import synthetic
 from longshort.errors import InputError
-from longshort.report import cumulative_ic_plot, skill_plot
+from longshort.report import cumulative_ic_plot, skill_plot, verdict_plot
 
 INPUTS = [f.field("volume").log()]
 CV = ls.WalkForward(train=300, test=150)
@@ -35,6 +35,28 @@ def test_skill_by_fold_is_that_of_the_verdict_for_the_model_and_by_hand_for_its_
     (bars,) = (mark for mark in plot.marks if mark.kind == "bars")
     assert (bars.low < named["Ridge"].y).all()
     assert (named["Ridge"].y < bars.high).all()
+
+
+def test_a_verdict_is_drawn_with_every_forecast_it_compares_and_what_it_says(study, tmp_path):
+    verdict = study.verdict()
+    plot = verdict_plot(verdict)
+    table, drawn = verdict.details["table"], {}
+    for mark in plot.marks:
+        if mark.kind == "dots":
+            drawn |= dict(zip(mark.x.tolist(), mark.y.tolist(), strict=True))
+    assert plot.note.startswith(f"Edge: skill {verdict.details['skill']:+.1%}")
+    assert [drawn[x] for x, _ in plot.x_ticks] == pytest.approx([row["skill"] for row in table.values()])
+    assert {"Ridge", "an autoregression"} < {label for _, label in plot.x_ticks}
+    (bars,) = (mark for mark in plot.marks if mark.kind == "bars")
+    assert (bars.low[0], bars.high[0]) == (verdict.details["skill_low"], verdict.details["skill_high"])
+    for ending in ("svg", "png", "html"):
+        assert plot.save(tmp_path / f"verdict.{ending}").stat().st_size > 1000
+
+
+def test_a_forecast_that_never_moves_has_no_correlation_to_draw():
+    outcome = np.random.default_rng(3).normal(size=300)
+    plot = verdict_plot(ls.referee(outcome, np.zeros(300)))
+    assert "correlation with the outcomes unknown" in plot.note
 
 
 def test_skill_of_prices_is_measured_in_shares_of_the_last_close():

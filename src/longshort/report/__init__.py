@@ -18,5 +18,6 @@ _EXPORTS: dict[str, str | None] = {
     "tearsheet": "sheet",
     "training_history": "plots",
     "tuning_history": "plots",
+    "verdict_plot": "study_plots",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)

@@ -126,9 +126,9 @@ class Plot:
         c.text(12, c.top - 12, self.y_name)
         base = c.height - c.bottom
         c.line(c.x_span[0], base, c.x_span[1], base, "axis")
-        for value, label in x_ticks:
+        for i, (value, label) in enumerate(x_ticks):
             c.line(float(x(value)), base, float(x(value)), base + 4, "axis")
-            c.text(float(x(value)), base + 18, label, anchor="middle")
+            c.text(float(x(value)), base + (34 if i % 2 and _crowded(x_ticks) else 18), label, anchor="middle")
         c.text(sum(c.x_span) / 2, base + 36, self.x_name, anchor="middle")
         names = [named for mark in self.marks if (named := _draw(c, mark, x, y)) is not None]
         c.labels(names, c.x_span[1] + 8)
@@ -155,7 +155,8 @@ class Plot:
         axes.yaxis.set_major_formatter(lambda value, _: self.y_label(value))
         (across, x_ticks), (up, _) = self._scales(Canvas(WIDTH, HEIGHT))
         _label_png(axes, names, up)
-        axes.set_xticks([at for at, _ in x_ticks], [label for _, label in x_ticks])
+        lower = "\n" if _crowded(x_ticks) else ""
+        axes.set_xticks([at for at, _ in x_ticks], [lower * (i % 2) + label for i, (_, label) in enumerate(x_ticks)])
         axes.set_xlim(across.low, across.high)
         axes.grid(axis="y", color="#e4e4df", lw=0.8)
         for side in ("top", "right", "left"):
@@ -352,6 +353,11 @@ def _gap(histories: Sequence[Any]) -> str:
 def _loss_name(model: Any) -> str:
     loss = getattr(model, "loss", "loss")
     return f"{loss if isinstance(loss, str) else getattr(loss, 'name', 'loss')}, scaled units"
+
+
+def _crowded(ticks: Sequence[tuple[float, str]]) -> bool:
+    """Whether the names of ticks need two rows."""
+    return len(ticks) * max((len(label) for _, label in ticks), default=0) * 7 > WIDTH - 190
 
 
 def _draw(c: Canvas, mark: Mark, x: Scale, y: Scale) -> tuple[float, str, str] | None:

@@ -1,4 +1,4 @@
-"""Plots of what a study showed: skill fold by fold, and rank information coefficients adding up."""
+"""Plots of what a study showed: its verdict, skill fold by fold, rank information coefficients adding up."""
 
 from collections.abc import Iterator
 from math import isfinite
@@ -54,6 +54,48 @@ def skill_plot(study: Any) -> Plot:
     note = f"All folds together: {d['skill']:+.1%} ({_interval(d)}). Bars are 95 % intervals."
     title = f"{study.name}: skill by fold, {study.target.info}"
     return Plot(title, note, marks, "first month of the fold", "skill", ticks, "{:+.0%}".format)
+
+
+def verdict_plot(verdict: Any) -> Plot:
+    """Plot the skill of all forecasts that a verdict compares, the judged one with its interval.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        Of a study, or of `referee`.
+
+    Returns
+    -------
+    Plot
+        The horizontal line is the best naive forecast.
+
+    Examples
+    --------
+    >>> import longshort as ls
+    >>> rng = np.random.default_rng(0)
+    >>> plot = verdict_plot(ls.referee(rng.normal(size=500), 0.1 * rng.normal(size=500)))
+    >>> [label for _, label in plot.x_ticks], plot.note.split(":")[0]
+    (['the forecast', 'zero', 'the mean so far'], 'No evidence')
+    """
+    d = verdict.details
+    names = list(d["table"])
+    at, skill = np.arange(float(len(names))), _numbers([row["skill"] for row in d["table"].values()])
+    ticks = [(x, plain(name)) for x, name in zip(at.tolist(), names, strict=True)]
+    marks = [Mark("level", at, np.zeros(len(at)), "s-naive")]
+    judged, naive = np.array([[name == d["name"], name in d["benchmarks"]] for name in names]).T
+    for rows, role in ((~judged & naive, "s-naive"), (~judged & ~naive, "s-soft")):
+        tips = [f"{label}: skill {skill[int(x)]:+.1%}" for x, label in ticks if rows[int(x)]]
+        marks.append(Mark("dots", at[rows], skill[rows], role, tips=tips))
+    low, high = (_numbers([d[name]] * int(judged.sum())) for name in ("skill_low", "skill_high"))
+    marks.append(Mark("bars", at[judged], skill[judged], "s-model", low=low, high=high))
+    tips = [f"{d['name']}: skill {_said(d['skill'], '+.1%')} ({_interval(d)})"]
+    marks.append(Mark("dots", at[judged], skill[judged], "s-model", tips=tips))
+    title = f"{d['name']}: skill beside other forecasts of the {d['target']['text']}"
+    note = (
+        f"{'Edge' if verdict.edge else 'No evidence'}: skill {_said(d['skill'], '+.1%')} ({_interval(d)}), correlation "
+        f"with the outcomes {_said(d['ic'], '+.3f')}. Dashed: the best naive forecast; the bar is a 95 % interval."
+    )
+    return Plot(title, note, marks, "", "skill", ticks, "{:+.1%}".format)
 
 
 def cumulative_ic_plot(study: Any) -> Plot:
@@ -117,6 +159,10 @@ def _skill_by_fold(study: Any, values: np.ndarray, naive: np.ndarray, folds: lis
 def _interval(d: dict[str, Any]) -> str:
     low, high = d["skill_low"], d["skill_high"]
     return f"{low:+.1%} to {high:+.1%}" if low is not None and high is not None else "no interval"
+
+
+def _said(value: float | None, form: str) -> str:
+    return "unknown" if value is None else format(value, form)
 
 
 def _numbers(values: list[float | None]) -> np.ndarray:
