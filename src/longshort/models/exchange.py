@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .with_torch import Tensor, nn, torch
+from .with_torch import nn, torch
 
 
 def to_native(source: nn.Module | Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -36,7 +36,7 @@ def to_native(source: nn.Module | Mapping[str, Any]) -> dict[str, np.ndarray]:
     ['lstm.1.bias_hh_l0', 'lstm.1.bias_ih_l0', 'lstm.1.weight_hh_l0', 'lstm.1.weight_ih_l0']
     """
     state: Any = source if isinstance(source, Mapping) else source.state_dict()
-    arrays = {name: np.array(w.numpy(force=True) if isinstance(w, Tensor) else w) for name, w in state.items()}
+    arrays = {name: np.array(w.numpy(force=True) if isinstance(w, torch.Tensor) else w) for name, w in state.items()}
     names = _native_names(arrays)
     native = {new: arrays[old] for new, old in names.items() if old is not None}
     for new in (new for new, old in names.items() if old is None):  # a layer without biases

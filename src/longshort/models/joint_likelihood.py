@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .joint_state import OWN
-from .with_torch import Tensor, torch
+from .with_torch import torch
 
 _PULL = 1e-3  # of the fixed shares towards equal ones, per outcome: a share nothing asks for stays a number
 _AT_ONCE = 256  # covariances worked on together
@@ -18,7 +18,7 @@ class _NegativeLogDensity(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, covariance: Tensor, errors: Tensor) -> Tensor:
+    def forward(ctx: Any, covariance: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
         factor = torch.linalg.cholesky(covariance)
         inverse = torch.cholesky_inverse(factor)
         pull = (inverse @ errors[:, :, None])[:, :, 0]
@@ -27,7 +27,7 @@ class _NegativeLogDensity(torch.autograd.Function):
         return size + 0.5 * (errors * pull).sum(dim=1)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         inverse, pull = ctx.saved_tensors
         each = gradients[0]
         return 0.5 * each[:, None, None] * (inverse - pull[:, :, None] * pull[:, None, :]), each[:, None] * pull
@@ -62,7 +62,7 @@ class JointLikelihood:
         self.shares = torch.zeros(n_experts, dtype=torch.float64) if shares is None else torch.from_numpy(shares)
         self.level = torch.tensor(level, dtype=torch.float64)
 
-    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def __call__(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the loss of outputs (n, n_outputs) for targets (n, n_symbols + 1): outcomes, and a row of `means`."""
         n, last = self.width, self.width + len(self.shares)
         errors = targets[:, :n] - outputs[:, :n]
@@ -73,7 +73,7 @@ class JointLikelihood:
             covariance = covariance + loadings @ loadings.transpose(1, 2)
         return _density(covariance, errors).mean() / n
 
-    def mixed(self, rows: Tensor, shares: Tensor, level: Tensor) -> Tensor:
+    def mixed(self, rows: torch.Tensor, shares: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
         """Return the mixture of the experts of these rows, (n, n_symbols, n_symbols)."""
         means, weights = self.means[rows], torch.softmax(shares, dim=-1)
         weights = weights * torch.exp(2 * level)[..., None]
@@ -96,7 +96,7 @@ class JointLikelihood:
         optimiser = torch.optim.LBFGS([found], max_iter=25, line_search_fn="strong_wolfe")
         parts = [torch.from_numpy(targets[at : at + _AT_ONCE]) for at in range(0, len(targets), _AT_ONCE)]
 
-        def closure() -> Tensor:
+        def closure() -> torch.Tensor:
             optimiser.zero_grad()
             total = _PULL * len(targets) * found[:-1].square().sum()
             total.backward()
@@ -118,7 +118,7 @@ class JointLikelihood:
         return self.shares.numpy().copy(), float(self.level)
 
 
-def _density(covariance: Tensor, errors: Tensor) -> Tensor:
+def _density(covariance: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
     return _NegativeLogDensity.apply(covariance, errors)  # type: ignore[return-value]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import InputError
-from .with_torch import Tensor, nn, torch
+from .with_torch import nn, torch
 
 
 class Dropout(nn.Module):
@@ -28,7 +28,7 @@ class Dropout(nn.Module):
         self.rate = rate
         self.generator: torch.Generator | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Drop a share of the values and enlarge the others, while training."""
         if not self.training or not self.rate:
             return x
@@ -73,7 +73,7 @@ class LayerNormLSTM(nn.Module):
         for weight in (self.weight_ih, self.weight_hh, self.bias):
             nn.init.uniform_(weight, -bound, bound)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
         """Return the states at every bar (batch, time, hidden_size), and the last state and cell."""
         given = self.norm_ih(x @ self.weight_ih.T) + self.bias
         h = c = x.new_zeros(len(x), self.hidden_size)
@@ -99,7 +99,7 @@ class CausalConv1d(nn.Conv1d):
         super().__init__(inputs, outputs, kernel)
         self.before = kernel - 1
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         return super().forward(nn.functional.pad(input, (self.before, 0)))
 
 
@@ -113,7 +113,7 @@ class OrderBook(nn.Module):
         self.join = nn.ModuleList([nn.Conv2d(a, filters, (k, 1), (k, 1)) for a, k in zip(inputs, across, strict=True)])
         self.over_time = nn.ModuleList([nn.Conv2d(filters, filters, (1, 4)) for _ in range(6)])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x[:, None]  # (batch, 1, levels x 4, time)
         for k, join in enumerate(self.join):
             x = _leaky(join(x))
@@ -131,13 +131,13 @@ class Inception(nn.Module):
         self.long = nn.ModuleList([CausalConv1d(inputs, filters, 1), CausalConv1d(filters, filters, 5)])
         self.most = CausalConv1d(inputs, filters, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         looks = [_leaky(second(_leaky(first(x)))) for first, second in (self.short, self.long)]
         padded = nn.functional.pad(x, (2, 0), value=-torch.inf)
         return torch.cat([*looks, _leaky(self.most(nn.functional.max_pool1d(padded, 3, 1)))], dim=1)
 
 
-def _leaky(x: Tensor) -> Tensor:
+def _leaky(x: torch.Tensor) -> torch.Tensor:
     return nn.functional.leaky_relu(x, 0.01)
 
 

@@ -17,7 +17,7 @@ from ..errors import InputError, UnknownName, did_you_mean
 from .counting import layers_of, summary
 from .layers import CausalConv1d, Dropout, Inception, LayerNormLSTM, OrderBook, widths_of
 from .plain import GRUNet, LSTMNet, RNNNet, StackedLSTM
-from .with_torch import Tensor, nn, torch
+from .with_torch import nn, torch
 
 __all__ = [
     "ACTIVATIONS",
@@ -134,11 +134,11 @@ class Network(nn.Module):
         """Make the layers for inputs of this width; return the width `encode` gives. For subclasses."""
         raise NotImplementedError
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
         """Turn windows (batch, lookback, n_inputs) into vectors (batch, width). For subclasses."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, symbols: Tensor | None = None) -> Tensor:
+    def forward(self, x: torch.Tensor, symbols: torch.Tensor | None = None) -> torch.Tensor:
         """Return raw outputs (batch, n_outputs)."""
         if self.symbol is not None:
             if symbols is None:
@@ -252,10 +252,10 @@ class _Recurrent(Network):
         self.add_module(self.kind, nn.ModuleList([self.cell(a, b, batch_first=True) for a, b in pairwise(widths)]))
         return widths[-1]
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
         return self.drop[-1](self.states(x)[:, -1])
 
-    def states(self, x: Tensor) -> Tensor:
+    def states(self, x: torch.Tensor) -> torch.Tensor:
         """Return the top layer's state at every bar, (batch, lookback, width)."""
         return _through(self.get_submodule(self.kind), self.drop, x)
 
@@ -338,7 +338,7 @@ class ResidualLSTMNetwork(Network):
         )
         return widths[-1]
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
         for layer, skip, drop in zip(self.lstm, self.skip, self.drop, strict=True):
             x = skip(x) + drop(layer(x)[0])
         return x[:, -1]
@@ -378,7 +378,7 @@ class BiLSTMNetwork(Network):
         )
         return 2 * self.hidden[-1]
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
         forward, backward = _through(self.lstm, self.drop, x).chunk(2, dim=2)
         return self.drop[-1](torch.cat([forward[:, -1], backward[:, 0]], dim=1))
 
@@ -406,15 +406,15 @@ class AttentionLSTMNetwork(Network):
         self.attend, self.score = nn.Linear(top, top), nn.Linear(top, 1, bias=False)
         return 2 * top
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
         states, weights = self._attended(x)
         return torch.cat([(weights[:, :, None] * states).sum(dim=1), states[:, -1]], dim=1)
 
-    def attention(self, x: Tensor) -> Tensor:
+    def attention(self, x: torch.Tensor) -> torch.Tensor:
         """Return how much each bar of the windows counts, (batch, lookback); rows sum to one."""
         return self._attended(x)[1]
 
-    def _attended(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _attended(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x = self.drop[-1](_through(self.lstm, self.drop, torch.tanh(self.mapping(x))))
         return x, self.score(torch.tanh(self.attend(x)))[:, :, 0].softmax(dim=1)
 
@@ -463,12 +463,12 @@ class CNNLSTMNetwork(Network):
         self.lstm = nn.ModuleList([nn.LSTM(a, b, batch_first=True) for a, b in pairwise(widths)])
         return widths[-1]
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
         x = self.convolve(x.transpose(1, 2)).transpose(1, 2)
         return self.drop[-1](_through(self.lstm, self.drop, x)[:, -1])
 
 
-def _through(layers: nn.Module, drops: nn.ModuleList, x: Tensor) -> Tensor:
+def _through(layers: nn.Module, drops: nn.ModuleList, x: torch.Tensor) -> torch.Tensor:
     """Return the states of the top layer, with dropout between layers; what follows the top is the caller's."""
     for i, layer in enumerate(layers.children()):
         x = layer(x if i == 0 else drops[i - 1](x))[0]
@@ -478,7 +478,7 @@ def _through(layers: nn.Module, drops: nn.ModuleList, x: Tensor) -> Tensor:
 # What reaches back ----------------------------------------------------------------------------------------------------
 
 
-def gradient_by_lag(module: nn.Module, x: Tensor) -> np.ndarray:
+def gradient_by_lag(module: nn.Module, x: torch.Tensor) -> np.ndarray:
     """Return how strongly the outputs depend on each bar of the windows: the norm of their gradient, by lag.
 
     Parameters

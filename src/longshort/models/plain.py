@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import ClassVar
 
 from .layers import widths_of
-from .with_torch import Tensor, nn
+from .with_torch import nn, torch
 
 
 class _LastStep(nn.Module):
@@ -23,7 +23,7 @@ class _LastStep(nn.Module):
         self.add_module(self.name, self.cell(input_dim, hidden_dim, num_layers, batch_first=True, dropout=between))
         self.fc = nn.Linear(hidden_dim, output_dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (batch, output_dim) for windows (batch, time, input_dim)."""
         return self.fc(self.get_submodule(self.name)(x)[0][:, -1])
 
@@ -112,7 +112,7 @@ class StackedLSTM(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(widths[-1], output_dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (batch, output_dim) for windows (batch, time, input_dim)."""
         for i, layer in enumerate(self.lstm_layers):
             x = layer(x if i == 0 else self.dropout(x))[0]

@@ -21,7 +21,7 @@ from ..native import core
 from .nets import NETWORKS, Dropout, Network, make_network, seeded
 from .torch_losses import torch_loss
 from .torch_windows import ROWS, Series
-from .with_torch import Tensor, nn, torch
+from .with_torch import nn, torch
 
 PRECISIONS = {"fp32": torch.float32, "fp64": torch.float64}
 ROWS_ELSEWHERE = 512  # windows predicted together on a GPU: always so many
@@ -194,7 +194,7 @@ class TorchEngine:
                 total += len(batch) * self._step(loss.detach(), f"batch {number + 1} of {len(batches)}")
         return total / len(starts)
 
-    def _step(self, loss: Tensor, where: str) -> float:
+    def _step(self, loss: torch.Tensor, where: str) -> float:
         gradients = [p.grad for p in self._trained if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         value, size = torch.stack([loss.double(), norm.double()]).tolist()
@@ -259,12 +259,12 @@ class TorchEngine:
             outputs = torch.stack([self._forward(series, line) for line in table])
             return outputs.double().numpy(force=True)[batch, row]
 
-    def _forward(self, series: Series, starts: np.ndarray, mixed: bool = False) -> Tensor:
+    def _forward(self, series: Series, starts: np.ndarray, mixed: bool = False) -> torch.Tensor:
         x, symbols = series.windows(starts, self.dtype)
         with torch.autocast("cuda", torch.bfloat16) if mixed else nullcontext():
             outputs = self.module(x) if symbols is None else self.module(x, symbols)
-        if not isinstance(outputs, Tensor) or outputs.shape not in {(len(x),), (len(x), *outputs.shape[1:2])}:
-            found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        if not isinstance(outputs, torch.Tensor) or outputs.shape not in {(len(x),), (len(x), *outputs.shape[1:2])}:
+            found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
             raise InputError(
                 f"{type(self.module).__name__} must turn windows {tuple(x.shape)} into outputs ({len(x)}, n_outputs), "
                 f"but gave {found}. Take the last step and drop what else the layers return."
@@ -347,10 +347,10 @@ class TorchEngine:
             return targets
         return self._loss.prepare(targets, blocks)
 
-    def _tensor(self, values: np.ndarray) -> Tensor:
+    def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.dtype).to(self.device)
 
-    def _blocks(self, blocks: np.ndarray | None) -> Tensor | None:
+    def _blocks(self, blocks: np.ndarray | None) -> torch.Tensor | None:
         return None if blocks is None else torch.from_numpy(blocks).to(self.device)
 
     # -- what is kept --------------------------------------------------------------------------------------------
@@ -501,11 +501,11 @@ def _members(blocks: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.cumsum(np.bincount(blocks))[:-1])
 
 
-def _array(tensor: Tensor) -> np.ndarray:
+def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().copy()
 
 
-def _like(p: Tensor, array: np.ndarray) -> Tensor:
+def _like(p: torch.Tensor, array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(array)).to(device=p.device, dtype=p.dtype)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, UnknownName, did_you_mean
-from .with_torch import Tensor, nn, torch
+from .with_torch import nn, torch
 
 SMALLEST_SIGMA = 1e-6
 LEAST_FREEDOM = 2.001  # of Student's t: below 2 there is no variance
@@ -44,13 +44,15 @@ class TorchLoss:
     tensor(1.3125)
     """
 
-    of_samples: Callable[[Tensor, Tensor], Tensor] | None
-    of_batch: Callable[[Tensor, Tensor, Tensor | None], Tensor] | None = None
+    of_samples: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None
+    of_batch: Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor] | None = None
     check: Callable[[int, np.ndarray], None] = lambda n_outputs, targets: None
     prepare: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     by_block: bool = False
 
-    def __call__(self, outputs: Tensor, targets: Tensor, blocks: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, outputs: torch.Tensor, targets: torch.Tensor, blocks: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Return the batch's loss."""
         if self.of_samples is not None:
             return self.of_samples(outputs, targets).mean()
@@ -108,7 +110,7 @@ def _huber(huber_delta: float = 1.0) -> TorchLoss:
     if not 0 < delta < math.inf:
         raise InputError(f"huber_delta must be a finite number above 0, was {delta!r}.")
 
-    def of_samples(outputs: Tensor, targets: Tensor) -> Tensor:
+    def of_samples(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         error = outputs - targets
         size = error.abs()
         return torch.where(size <= delta, 0.5 * error * error, delta * (size - 0.5 * delta)).mean(dim=1)
@@ -131,7 +133,7 @@ def _quantile(levels: Sequence[float]) -> TorchLoss:
     if not len(levels) or not all(a < b for a, b in pairwise([0, *levels, 1])):
         raise InputError(f"levels must rise and lie inside (0, 1), was {levels!r}. Write levels=(0.05, 0.5, 0.95).")
 
-    def of_samples(outputs: Tensor, targets: Tensor) -> Tensor:
+    def of_samples(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         steps = torch.cat([outputs[:, :1], nn.functional.softplus(outputs[:, 1:])], dim=1)
         error = targets - steps.cumsum(dim=1)
         level = torch.as_tensor(levels, dtype=outputs.dtype, device=outputs.device)
@@ -141,7 +143,7 @@ def _quantile(levels: Sequence[float]) -> TorchLoss:
 
 
 def _gaussian() -> TorchLoss:
-    def of_samples(outputs: Tensor, targets: Tensor) -> Tensor:
+    def of_samples(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         sigma = nn.functional.softplus(outputs[:, 1]) + SMALLEST_SIGMA
         z = (targets[:, 0] - outputs[:, 0]) / sigma
         return sigma.log() + 0.5 * z.square() + 0.5 * math.log(2 * math.pi)
@@ -150,7 +152,7 @@ def _gaussian() -> TorchLoss:
 
 
 def _student_t() -> TorchLoss:
-    def of_samples(outputs: Tensor, targets: Tensor) -> Tensor:
+    def of_samples(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         sigma = nn.functional.softplus(outputs[:, 1]) + SMALLEST_SIGMA
         freedom = nn.functional.softplus(outputs[:, 2]) + LEAST_FREEDOM
         z = (targets[:, 0] - outputs[:, 0]) / sigma
@@ -168,7 +170,7 @@ def _cross_entropy(class_weights: Sequence[float] = (), focal: float = 0.0) -> T
     if not all(0 < w < math.inf for w in class_weights):
         raise InputError(f"class_weights must be positive and finite, was {class_weights!r}.")
 
-    def of_samples(outputs: Tensor, targets: Tensor) -> Tensor:
+    def of_samples(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         label = targets[:, 0].long()
         if outputs.shape[1] == 1:
             log_p = nn.functional.logsigmoid(torch.where(label == 1, outputs[:, 0], -outputs[:, 0]))
@@ -215,7 +217,7 @@ def _sharpe(cost: float = 0.0) -> TorchLoss:
     if not 0 <= cost < math.inf:
         raise InputError(f"cost must be a finite number of at least 0, was {cost!r}.")
 
-    def of_batch(outputs: Tensor, targets: Tensor, blocks: Tensor | None) -> Tensor:
+    def of_batch(outputs: torch.Tensor, targets: torch.Tensor, blocks: torch.Tensor | None) -> torch.Tensor:
         assert blocks is not None
         position = torch.tanh(outputs[:, 0])
         earned = position * targets[:, 0]
@@ -232,7 +234,7 @@ def _rank() -> TorchLoss:
     A block is a date. Dates with fewer than two samples say nothing and are left out.
     """
 
-    def of_batch(outputs: Tensor, targets: Tensor, blocks: Tensor | None) -> Tensor:
+    def of_batch(outputs: torch.Tensor, targets: torch.Tensor, blocks: torch.Tensor | None) -> torch.Tensor:
         assert blocks is not None
         member = (blocks.unique()[:, None] == blocks).to(outputs.dtype)  # (n_dates, n): sums in a fixed order
         member = member[member.sum(dim=1) > 1]

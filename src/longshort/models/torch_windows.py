@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .with_torch import Tensor, torch
+from .with_torch import torch
 
 ROWS = 16  # windows predicted together on the processor: always so many
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -81,7 +81,7 @@ class Series:
         batch[order] = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return batch, row
 
-    def windows(self, starts: np.ndarray, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    def windows(self, starts: np.ndarray, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Scaled windows (n, lookback, n_features), and the numbers of their symbols where they matter."""
         assert self._view is not None
         index = torch.from_numpy(starts).to(self._view.device)

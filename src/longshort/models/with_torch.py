@@ -4,8 +4,8 @@ from ..errors import SetupError
 
 try:
     import torch
-    from torch import Tensor, nn
+    import torch.nn as nn
 except ImportError as error:
     raise SetupError("Networks and the torch engine need torch: pip install 'longshort[torch]'.") from error
 
-__all__ = ["Tensor", "nn", "torch"]
+__all__ = ["nn", "torch"]
