@@ -16,8 +16,6 @@ from .volatility import TrueRange, rescaled
 if TYPE_CHECKING:
     from .risk import Limits
 
-RULES = ("stop_loss", "trailing_stop", "atr_stop")  # what moves against the position; the tightest one counts
-
 
 class Exits(Remembers):
     """The exits of `Limits` at work: one `observe` per decision, then levels and what must be closed.

@@ -14,7 +14,7 @@ from . import markets, questions, relations
 from .findings import Audit, Finding, Question
 from .kinds import subjects_of
 from .relations import Session
-from .subjects import GIVEN, OUTPUTS, CallableSubject, FittedSubject, ForecasterSubject, Output, Usage
+from .subjects import GIVEN, OUTPUTS, CallableSubject, FittedSubject, ForecasterSubject, Output, Subject, Usage
 
 FEWEST_BARS = 20
 HOLE_SHARE = 0.25  # of the runs, on bars with holes
@@ -159,7 +159,7 @@ def _check(given: str, output: str, runs: int, budget: float) -> None:
         raise InputError(f"budget must be seconds above 0, was {budget!r}.")
 
 
-def _first_run(subject: Any, bars: Bars) -> Output:
+def _first_run(subject: Subject, bars: Bars) -> Output:
     """Run on the bars as they are; whatever the audited code raises is told as bad input."""
     try:
         with np.errstate(all="ignore"):

@@ -18,7 +18,7 @@ from ..splits import NEVER
 from . import markets
 from .findings import BLOCKED, LEAK, Check, Finding, Question
 from .markets import Cut
-from .subjects import Output
+from .subjects import Output, Subject
 
 FEWEST_FINITE = 100  # rows a statistical relation needs
 NO_CHANCE = 7.0  # t of a mean or correlation that luck does not give
@@ -38,7 +38,7 @@ rows off is no test of it"
 class Session:
     """One subject under audit: its bars, what it says on them, and what may still be spent."""
 
-    subject: Any
+    subject: Subject
     bars: Bars
     base: Output
     deadline: float
