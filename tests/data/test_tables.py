@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from longshort.bars import Bars
+from longshort.bars import Bars, State
 from longshort.data import check, load_bars
 from longshort.data.tables import read_csv
 from longshort.errors import DataError, InputError, LongshortError, NotEnoughData, PriceError, SourceError, TimeError
@@ -290,5 +290,5 @@ def test_damaged_files_are_read_right_or_refused(tmp_path, data):
     with contextlib.suppress(LongshortError):
         bars = load_bars("A", source="csv", path=file)
         assert len(bars) >= 2
-        assert np.isfinite(bars["close"]).all()
+        assert np.isfinite(bars["close"][bars.state == State.OK]).all()  # another date may leave a gap
     check(file, calendar="XNYS")
