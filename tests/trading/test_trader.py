@@ -372,6 +372,11 @@ def test_the_usual_volume_of_a_split_is_in_its_own_shares():
     assert live.close(bars.row(25)).usual_volume[0] == 7000.0
 
 
+def test_a_refusal_of_the_whole_portfolio_is_written_down_and_read_again():
+    refusal = Refusal(5, "maintenance margin", None, 1.0, 2.0, 3.0, 0.0)
+    assert recording.from_line(recording.to_line(refusal)) == refusal
+
+
 def test_lines_of_a_tape_come_back_bit_for_bit_and_others_are_refused():
     event = seen(price=0.1 + 0.2, volume=np.array([np.nan]), returns=np.array([np.inf]))
     again = recording.from_line(recording.to_line(event))

@@ -5,7 +5,7 @@ A trader is a fold over its messages, so a recorded session replayed through a f
 
 import json
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from math import isfinite
 from typing import Any
 
@@ -27,6 +27,7 @@ _TYPES: dict[str, Any] = {
 }
 _NAMES = {cls: name for name, cls in _TYPES.items()}
 _FIELDS = {cls: tuple(f.name for f in fields(cls)) for cls in _TYPES.values()}
+_ALWAYS = {cls: {f.name for f in fields(cls) if f.default is MISSING} for cls in _TYPES.values()}  # even None
 
 
 class Tape:
@@ -77,8 +78,8 @@ def to_line(message: Event) -> str:
     name = _NAMES.get(type(message))
     if name is None:
         raise InputError(f"A tape takes market events and what brokers report, was {message!r}.")
-    values = {field: _plain(getattr(message, field)) for field in _FIELDS[type(message)]}
-    return canonical({k: v for k, v in values.items() if v is not None} | {"type": name})
+    values, always = {f: _plain(getattr(message, f)) for f in _FIELDS[type(message)]}, _ALWAYS[type(message)]
+    return canonical({f: value for f, value in values.items() if value is not None or f in always} | {"type": name})
 
 
 def from_line(line: str) -> Event:
